@@ -1,0 +1,172 @@
+//! One layer of settings for each place they come from, every key checked and every value marked
+//! with its origin.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use config::{Config as Merged, File, FileFormat, Value, ValueKind};
+
+use super::{Schema, read_file};
+use crate::failure::Failure;
+
+/// The environment variables of a process; tests make their own.
+#[derive(Debug, Default, Clone)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The variables of this process whose names and values are Unicode.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let variables = std::env::vars_os();
+        Self(variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect())
+    }
+
+    /// A variable's value; an empty one counts as not set.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// All variables that begin with `prefix`, the prefix taken off, with their full names.
+    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+        self.0.iter().filter_map(move |(name, value)| {
+            name.strip_prefix(prefix).map(|rest| (rest, name.as_str(), value.as_str()))
+        })
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(variables: T) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
+
+/// One key with its value, which knows its origin.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub(super) key: String,
+    pub(super) value: Value,
+}
+
+impl Setting {
+    /// A setting given as text; where the key takes a list, comma-separated.
+    ///
+    /// `origin` is shown to the operator, as "environment variable PORT".
+    #[must_use]
+    pub fn new(key: impl Into<String>, text: impl Into<String>, origin: impl Into<String>) -> Self {
+        Self { key: key.into(), value: Value::new(Some(&origin.into()), ValueKind::String(text.into())) }
+    }
+
+    fn origin(&self) -> &str {
+        self.value.origin().unwrap_or("default")
+    }
+}
+
+/// The settings of one place, to be merged in their order.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    pub(super) settings: Vec<Setting>,
+}
+
+/// A TOML text, flattened into dotted keys.
+pub(super) fn from_toml(text: &str, origin: &str) -> Result<Layer, Failure> {
+    let parsed = Merged::builder().add_source(File::from_str(text, FileFormat::Toml)).build();
+    let parsed = parsed.map_err(|error| Failure::configuration(format!("{origin}: {}", one_line(&error.to_string()))))?;
+    let mut settings = Vec::new();
+    flatten("", parsed.cache, origin, &mut settings);
+    Ok(Layer { settings })
+}
+
+pub(super) fn from_file(schema: &Schema, path: &Path) -> Result<Layer, Failure> {
+    let origin = path.display().to_string();
+    let layer = from_toml(&read_file(&origin, path)?, &origin)?;
+    checked(schema, layer.settings)
+}
+
+/// `IDENT__SERVER__BIND` is `server.bind`.
+pub(super) fn from_environment(schema: &Schema, environment: &Environment) -> Result<Layer, Failure> {
+    let prefix = format!("{}__", schema.prefix());
+    let settings = environment
+        .with_prefix(&prefix)
+        .map(|(rest, name, value)| Setting::new(rest.replace("__", ".").to_lowercase(), value, format!("environment variable {name}")))
+        .collect();
+    checked(schema, settings)
+}
+
+pub(super) fn from_original_names(schema: &Schema, environment: &Environment) -> Result<Layer, Failure> {
+    checked(schema, (schema.originals)(environment)?)
+}
+
+/// `--set key=value`.
+pub(super) fn from_overrides(schema: &Schema, overrides: &[String]) -> Result<Layer, Failure> {
+    let parse = |text: &String| match text.split_once('=') {
+        Some((key, value)) => Ok(Setting::new(key.trim(), value.trim(), "command line")),
+        None => Err(Failure::configuration(format!("command line: --set {text}: expected key=value"))),
+    };
+    checked(schema, overrides.iter().map(parse).collect::<Result<_, _>>()?)
+}
+
+/// Refuses unknown keys, splits lists, and puts what a `…_file` key names in the place of its secret.
+fn checked(schema: &Schema, settings: Vec<Setting>) -> Result<Layer, Failure> {
+    let keys = schema.keys()?;
+    let mut checked: Vec<Setting> = Vec::with_capacity(settings.len());
+    for setting in settings {
+        let refuse = |message: String| Failure::configuration(format!("{}: {message}", setting.origin()));
+        schema.check(&keys, &setting.key).map_err(refuse)?;
+        let setting = match setting.key.strip_suffix("_file") {
+            Some(secret) if schema.is_secret(secret) => from_secret_file(secret, &setting)?,
+            _ => split_list(&keys, setting),
+        };
+        if setting_is_set(&setting) && checked.iter().any(|other| other.key == setting.key && setting_is_set(other)) {
+            let message = format!("{}: {} is set twice, by itself and by its file", setting.origin(), setting.key);
+            return Err(Failure::configuration(message));
+        }
+        checked.push(setting);
+    }
+    Ok(Layer { settings: checked })
+}
+
+fn setting_is_set(setting: &Setting) -> bool {
+    !matches!(&setting.value.kind, ValueKind::String(text) if text.is_empty())
+}
+
+fn from_secret_file(secret: &str, setting: &Setting) -> Result<Setting, Failure> {
+    let path = setting.value.clone().into_string().unwrap_or_default();
+    if path.is_empty() {
+        return Ok(Setting::new(secret, "", setting.origin()));
+    }
+    let origin = format!("{} ({})", setting.origin(), setting.key);
+    let content = read_file(&origin, Path::new(&path))?;
+    // Editors and `echo` end a file with a line end that is no part of the secret.
+    Ok(Setting::new(secret, content.trim_end_matches(['\r', '\n']), format!("{origin}: {path}")))
+}
+
+fn split_list(keys: &BTreeMap<String, Value>, mut setting: Setting) -> Setting {
+    if let ValueKind::String(text) = &setting.value.kind
+        && Schema::takes_list(keys, &setting.key)
+    {
+        let origin = setting.origin().to_owned();
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let items = items.map(|item| Value::new(Some(&origin), ValueKind::String(item.to_owned())));
+        setting.value = Value::new(Some(&origin), ValueKind::Array(items.collect()));
+    }
+    setting
+}
+
+fn flatten(prefix: &str, value: Value, origin: &str, settings: &mut Vec<Setting>) {
+    match value.kind {
+        ValueKind::Table(table) => {
+            let mut entries: Vec<_> = table.into_iter().collect();
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            for (name, value) in entries {
+                let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+                flatten(&key, value, origin, settings);
+            }
+        }
+        kind => settings.push(Setting { key: prefix.to_owned(), value: Value::new(Some(&origin.to_owned()), kind) }),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

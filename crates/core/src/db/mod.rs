@@ -1,0 +1,19 @@
+//! Postgres: connections, their protection, what happens when they fail, and migrations.
+//!
+//! Names in SQL are unqualified; the schema is set by the connection's start-up option
+//! `search_path`, which the pool cannot undo.
+
+mod connect;
+pub mod encryption_keys;
+mod error;
+pub mod lock;
+pub mod migrate;
+mod pool;
+mod tls;
+mod watch;
+
+pub use deadpool_postgres::GenericClient;
+pub use error::{Error, ErrorKind};
+pub use pool::{Database, Reader};
+pub use refinery;
+pub use tokio_postgres;

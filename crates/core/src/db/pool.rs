@@ -1,0 +1,171 @@
+//! The connections of a service: a pool for transactions, and for each worker one that is shared
+//! by all its reads of a single statement, which Postgres answers in a pipeline.
+
+use std::sync::Arc;
+
+use deadpool_postgres::{Client, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio::sync::Mutex;
+
+use super::watch::{self, Outage};
+use super::{Error, connect, tls};
+use crate::config::Postgres;
+use crate::failure::{Failure, causes};
+use crate::metrics::Metrics;
+
+/// A service's database. Clones share its connections.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool,
+    outage: Outage,
+    settings: Arc<Postgres>,
+    parameters: tokio_postgres::Config,
+    connector: tokio_postgres_rustls::MakeRustlsConnect,
+}
+
+impl Database {
+    /// Opens the database of `service`; returns when Postgres has answered.
+    ///
+    /// # Errors
+    /// [`Failure::Configuration`] for settings that cannot work; [`Failure::Unreachable`] when
+    /// Postgres does not answer within `connect_timeout`.
+    pub async fn open(service: &str, settings: &Postgres, workers: usize) -> Result<Self, Failure> {
+        let mut settings = settings.clone();
+        let parameters = connect::parameters(&mut settings, service)?;
+        let connector = tls::connector(&settings)?;
+        let manager = Manager::from_config(
+            parameters.clone(),
+            connector.clone(),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        let timeout = Some(settings.connect_timeout.0);
+        let pool = Pool::builder(manager)
+            .max_size(settings.pool_size + workers)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(timeout)
+            .create_timeout(timeout)
+            .recycle_timeout(timeout)
+            .build()
+            .map_err(|error| Failure::because("building the connection pool", error))?;
+        let database = Self { pool, outage: Outage::default(), settings: Arc::new(settings), parameters, connector };
+        database.first_answer().await?;
+        Ok(database)
+    }
+
+    /// Tries until Postgres answers or the time is over.
+    async fn first_answer(&self) -> Result<(), Failure> {
+        let deadline = tokio::time::Instant::now() + self.settings.connect_timeout.0;
+        loop {
+            match tokio::time::timeout_at(deadline, self.connect()).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) if tokio::time::Instant::now() + watch::PAUSE < deadline => {
+                    tracing::warn!(error = causes(&error), "Postgres does not answer yet");
+                    tokio::time::sleep(watch::PAUSE).await;
+                }
+                Ok(Err(error)) => return Err(Failure::Unreachable(causes(&error))),
+                Err(_) => return Err(Failure::Unreachable("no answer within database.postgres.connect_timeout".into())),
+            }
+        }
+    }
+
+    /// A connection outside the pool, for what lives long or sets the session up for itself.
+    ///
+    /// # Errors
+    /// What tokio-postgres says when it cannot connect.
+    pub async fn connect(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+        let (client, connection) = self.parameters.connect(self.connector.clone()).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = causes(&error), "a connection to Postgres ended");
+            }
+        });
+        Ok(client)
+    }
+
+    /// A connection of the pool, for transactions.
+    ///
+    /// # Errors
+    /// [`super::ErrorKind::Unavailable`] when Postgres is out of reach or no connection gets free
+    /// within `connect_timeout`.
+    pub async fn client(&self) -> Result<Client, Error> {
+        if self.outage.is_on() {
+            return Err(Error::unavailable("Postgres is known to be out of reach"));
+        }
+        Ok(self.pool.get().await?)
+    }
+
+    /// The shared connection of one worker, opened at its first use.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { database: self.clone(), shared: Mutex::new(None) }
+    }
+
+    /// Whether Postgres answered when it was last asked, at most a second ago.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        !self.outage.is_on()
+    }
+
+    /// Watches Postgres until it has been out of reach for `database.postgres.outage_exit`.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`], always: it returns for no other reason.
+    pub async fn watch(&self) -> Failure {
+        watch::until_given_up(self, &self.outage, self.settings.outage_exit).await
+    }
+
+    /// The schema that holds the service's tables.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.settings.schema
+    }
+
+    /// Shows the pool's use in `metrics`.
+    pub fn measure(&self, metrics: &Metrics) {
+        let pool = self.pool.clone();
+        metrics.collect_gauges("postgres_pool_connections", "Connections of the pool by their state", move || {
+            let status = pool.status();
+            vec![
+                ("open", status.size),
+                ("idle", status.available),
+                ("waiting", status.waiting),
+                ("limit", status.max_size),
+            ]
+        });
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Database").field("pool", &self.pool.status()).finish_non_exhaustive()
+    }
+}
+
+/// One connection for all reads of a worker, each of a single statement.
+#[derive(Debug)]
+pub struct Reader {
+    database: Database,
+    shared: Mutex<Option<Arc<Client>>>,
+}
+
+impl Reader {
+    /// The worker's connection, opened anew when it is lost.
+    ///
+    /// # Errors
+    /// As [`Database::client`].
+    pub async fn client(&self) -> Result<Arc<Client>, Error> {
+        if self.database.outage.is_on() {
+            return Err(Error::unavailable("Postgres is known to be out of reach"));
+        }
+        let mut shared = self.shared.lock().await;
+        match &*shared {
+            Some(client) if !client.is_closed() => Ok(client.clone()),
+            _ => {
+                // The lost one goes first, or the pool could be too small for its successor.
+                *shared = None;
+                let client = Arc::new(self.database.client().await?);
+                *shared = Some(client.clone());
+                Ok(client)
+            }
+        }
+    }
+}

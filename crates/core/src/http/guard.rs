@@ -1,0 +1,153 @@
+//! What happens around every request: its id and span, its time limit, a panic caught, errors
+//! shown in the service's form, headers that protect browsers, one log line, one measurement.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpResponse, web};
+use futures_util::FutureExt;
+use tracing::Instrument;
+
+use super::Problem;
+use super::body::Receiving;
+use super::client::{Client, REQUEST_ID};
+use super::problem::Form;
+use crate::config::values::Range;
+use crate::metrics::Metrics;
+
+/// What the guard of a service knows.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// How this service shows errors.
+    pub form: Form,
+    /// Proxies that are believed.
+    pub trusted_proxies: Vec<Range>,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// Whether browsers come by HTTPS and shall go on doing so.
+    pub https: bool,
+    /// Where requests are counted.
+    pub metrics: Metrics,
+}
+
+/// The outermost middleware of every service.
+///
+/// # Errors
+/// A request that took too long or panicked leaves nothing to answer to but an error, which carries
+/// its answer.
+pub async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let Some(guard) = request.app_data::<web::Data<Guard>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let client = Client::of(peer, request.headers(), &guard.trusted_proxies);
+    let receiving = Receiving::default();
+    request.extensions_mut().insert(client.clone());
+    request.extensions_mut().insert(receiving.clone());
+    let method = known(request.method());
+    let span = tracing::info_span!("request", id = client.request_id);
+
+    let handled = AssertUnwindSafe(next.call(request)).catch_unwind();
+    let handled = tokio::time::timeout(guard.request_timeout, handled).instrument(span.clone()).await;
+    let _entered = span.enter();
+    let problem = match handled {
+        Ok(Ok(Ok(answer))) => {
+            let mut answer = guard.in_our_form(answer.map_into_boxed_body(), &client);
+            let route = answer.request().match_pattern().unwrap_or_else(|| "-".to_owned());
+            guard.protect(answer.headers_mut(), &client);
+            guard.report(method, &route, answer.status(), started, &client);
+            return Ok(answer);
+        }
+        Ok(Ok(Err(error))) => Problem::new(error.as_response_error().status_code(), "The request could not be handled."),
+        Ok(Err(panic)) => Problem::internal(format!("panicked: {}", message_of(&*panic))),
+        Err(_) if receiving.0.get() => Problem::new(StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive."),
+        Err(_) => Problem::unavailable("The request took too long.", 5),
+    };
+    let mut answer = guard.show(&problem, &client);
+    guard.protect(answer.headers_mut(), &client);
+    guard.report(method, "-", problem.status(), started, &client);
+    Err(InternalError::from_response(problem, answer).into())
+}
+
+impl Guard {
+    /// Replaces an error's answer by the service's own: actix would show the error's text.
+    fn in_our_form(&self, answer: ServiceResponse, client: &Client) -> ServiceResponse {
+        let Some(error) = answer.response().error() else { return answer };
+        let shown = match error.as_error::<Problem>() {
+            Some(problem) => self.show(problem, client),
+            None => {
+                let status = error.as_response_error().status_code();
+                self.show(&Problem::new(status, "The request could not be understood."), client)
+            }
+        };
+        answer.into_response(shown)
+    }
+
+    fn show(&self, problem: &Problem, client: &Client) -> HttpResponse {
+        match problem.cause() {
+            Some(cause) if problem.status() == StatusCode::INTERNAL_SERVER_ERROR => {
+                tracing::error!(cause, request_id = client.request_id, "a request failed");
+            }
+            Some(cause) => tracing::warn!(cause, request_id = client.request_id, "a request was put off"),
+            None => {}
+        }
+        problem.answer(self.form, &client.request_id)
+    }
+
+    fn protect(&self, headers: &mut HeaderMap, client: &Client) {
+        let mut unless_set = |name: HeaderName, value: &'static str| {
+            if !headers.contains_key(&name) {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        };
+        unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        unless_set(header::X_FRAME_OPTIONS, "DENY");
+        unless_set(header::REFERRER_POLICY, "no-referrer");
+        unless_set(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+        unless_set(header::CACHE_CONTROL, "no-store");
+        unless_set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+        if self.https {
+            unless_set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+        }
+        if let Ok(id) = HeaderValue::from_str(&client.request_id) {
+            headers.insert(REQUEST_ID, id);
+        }
+    }
+
+    fn report(&self, method: &str, route: &str, status: StatusCode, started: Instant, client: &Client) {
+        let took = started.elapsed();
+        self.metrics.answered(method, route, status.as_u16(), took.as_secs_f64());
+        tracing::info!(
+            method,
+            route,
+            status = status.as_u16(),
+            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            request_id = client.request_id,
+            client = client.address.map(tracing::field::display),
+            "request"
+        );
+    }
+}
+
+/// The method for logs and metrics: a stranger must not be able to invent series.
+fn known(method: &Method) -> &'static str {
+    let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    let names = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    methods.iter().zip(names).find(|(known, _)| *known == method).map_or("other", |(_, name)| name)
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}

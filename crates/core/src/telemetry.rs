@@ -1,0 +1,33 @@
+//! The log: where its lines go and in which form.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::Log;
+use crate::config::LogFormat;
+use crate::failure::Failure;
+
+/// Starts logging to standard error for this process.
+///
+/// # Errors
+/// [`Failure::Configuration`] when `log.level` is no level and no list of directives.
+pub fn start(log: &Log) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&log.level)
+        .map_err(|error| Failure::configuration(format!("log.level: {error}")))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let json = match log.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = if json {
+        registry.with(lines.json().flatten_event(true).with_current_span(false)).try_init()
+    } else {
+        registry.with(lines.with_target(false)).try_init()
+    };
+    started.map_err(|error| Failure::because("starting the log", error))
+}
