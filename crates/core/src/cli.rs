@@ -40,13 +40,23 @@ impl Options {
     /// As [`Settings::load`].
     pub fn settings(&self, schema: &'static Schema) -> Result<Settings, Failure> {
         let environment = Environment::of_process();
-        Settings::load(schema, &Sources { file: self.config.clone(), environment, overrides: self.set.clone() })
+        Settings::load(
+            schema,
+            &Sources {
+                file: self.config.clone(),
+                environment,
+                overrides: self.set.clone(),
+            },
+        )
     }
 }
 
 /// Runs a program to its end and gives its exit status; a failure is one line on standard error.
 pub fn run(name: &str, program: impl Future<Output = Result<(), Failure>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(program),
         Err(error) => Err(Failure::because("starting the runtime", error)),
@@ -66,7 +76,8 @@ pub fn run(name: &str, program: impl Future<Output = Result<(), Failure>>) -> Ex
 /// [`Failure::Other`] naming the address: most often another program has the port.
 pub fn listen(base: &Base) -> Result<TcpListener, Failure> {
     let address = base.server.bind.0;
-    TcpListener::bind(address).map_err(|error| Failure::because(&format!("listening on server.bind {address}"), error))
+    TcpListener::bind(address)
+        .map_err(|error| Failure::because(&format!("listening on server.bind {address}"), error))
 }
 
 /// Prints what [`explain`] says.
@@ -88,15 +99,44 @@ pub async fn health(base: &Base) -> Result<(), Failure> {
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let scheme = if base.server.tls_cert.is_some() { "https" } else { "http" };
+    let scheme = if base.server.tls_cert.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let asked = async {
         // Its certificate names a host, not this address; nothing secret is sent.
-        let client = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .tls_danger_accept_invalid_certs(true);
         let client = client.timeout(Duration::from_secs(5)).build()?;
         let answer = client.get(format!("{scheme}://{address}/readyz")).send().await?;
         Ok::<_, reqwest::Error>((answer.status(), answer.text().await?))
     };
-    let (status, lines) = asked.await.map_err(|error| Failure::Other(format!("not ready: {}", causes(&error))))?;
+    let (status, lines) = asked
+        .await
+        .map_err(|error| Failure::Other(format!("not ready: {}", causes(&error))))?;
     print!("{lines}");
-    if status.is_success() { Ok(()) } else { Err(Failure::Other(format!("not ready: {status}"))) }
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(Failure::Other(format!("not ready: {status}")))
+    }
+}
+
+/// Prints what the command `migrate` did.
+///
+/// # Errors
+/// None; the form serves the end of a program.
+#[expect(
+    clippy::print_stdout,
+    clippy::unnecessary_wraps,
+    reason = "it is what the command is for"
+)]
+pub fn migrated(applied: &[String]) -> Result<(), Failure> {
+    for name in applied {
+        println!("applied {name}");
+    }
+    println!("{} migrations applied; the schema is up to date", applied.len());
+    Ok(())
 }

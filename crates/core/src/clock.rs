@@ -26,7 +26,10 @@ impl Clock {
 
     /// The present moment.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the system's clock"
+    )]
     pub fn now(&self) -> Timestamp {
         let ahead = SignedDuration::from_millis(self.0.ahead_millis.load(Ordering::Relaxed));
         Timestamp::now() + ahead
@@ -45,7 +48,9 @@ impl Clock {
         loop {
             let moved = self.0.moved.notified();
             let left = until.duration_since(self.now());
-            let Ok(left) = Duration::try_from(left) else { return };
+            let Ok(left) = Duration::try_from(left) else {
+                return;
+            };
             if left.is_zero() {
                 return;
             }

@@ -27,7 +27,9 @@ struct RequestLabels {
 }
 
 /// The bounds of the latency histogram, in seconds.
-const LATENCIES: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+const LATENCIES: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
 
 impl Metrics {
     /// Metrics whose names begin with `service`.
@@ -40,12 +42,18 @@ impl Metrics {
             "Time from a request's head to its answer, by route template and status",
             requests.clone(),
         );
-        Self { registry: Arc::new(Mutex::new(registry)), requests }
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+            requests,
+        }
     }
 
     /// Adds a metric under `name`, with `help` for the operator, and gives it back.
     pub fn register<M: Metric + Clone>(&self, name: &str, help: &str, metric: &M) {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, metric.clone());
+        self.registry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .register(name, help, metric.clone());
     }
 
     /// Adds a counter; its exposed name ends in `_total`.
@@ -71,13 +79,24 @@ impl Metrics {
         help: &'static str,
         values: impl Fn() -> Vec<(&'static str, usize)> + Send + Sync + 'static,
     ) {
-        let collector = Gauges { name, help, values: Box::new(values) };
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(collector));
+        let collector = Gauges {
+            name,
+            help,
+            values: Box::new(values),
+        };
+        self.registry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .register_collector(Box::new(collector));
     }
 
     /// Counts one answered request.
     pub(crate) fn answered(&self, method: &str, route: &str, status: u16, seconds: f64) {
-        let labels = RequestLabels { method: method.to_owned(), route: route.to_owned(), status };
+        let labels = RequestLabels {
+            method: method.to_owned(),
+            route: route.to_owned(),
+            status,
+        };
         self.requests.get_or_create(&labels).observe(seconds);
     }
 
@@ -86,7 +105,10 @@ impl Metrics {
     pub fn encode(&self) -> String {
         let mut exposition = String::new();
         // Writing to a String cannot fail.
-        let _ = text::encode(&mut exposition, &self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = text::encode(
+            &mut exposition,
+            &self.registry.lock().unwrap_or_else(PoisonError::into_inner),
+        );
         exposition
     }
 }

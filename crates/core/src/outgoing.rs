@@ -84,7 +84,9 @@ impl Resolve for PublicOnly {
         let allowed = self.0.clone();
         Box::pin(async move {
             let resolved = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let reachable: Vec<SocketAddr> = resolved.filter(|address| may_reach(&allowed, address.ip())).collect();
+            let reachable: Vec<SocketAddr> = resolved
+                .filter(|address| may_reach(&allowed, address.ip()))
+                .collect();
             if reachable.is_empty() {
                 return Err(Forbidden(name.as_str().to_owned()).into());
             }
@@ -97,7 +99,9 @@ fn may_reach(allowed: &AllowPrivate, address: IpAddr) -> bool {
     match allowed {
         AllowPrivate::Yes => true,
         AllowPrivate::No => is_public(address),
-        AllowPrivate::Ranges(ranges) => is_public(address) || ranges.iter().any(|range| range.contains(address)),
+        AllowPrivate::Ranges(ranges) => {
+            is_public(address) || ranges.iter().any(|range| range.contains(address))
+        }
     }
 }
 
@@ -146,13 +150,36 @@ mod tests {
     #[test]
     fn private_addresses_are_told_from_public_ones_in_every_disguise() {
         for address in [
-            "127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
-            "224.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1", "::1", "::", "::ffff:10.0.0.1", "fe80::1",
-            "fd00::1", "ff02::1", "64:ff9b::a00:1", "2002:7f00:1::", "2001:db8::1",
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "198.18.0.1",
+            "192.0.2.1",
+            "::1",
+            "::",
+            "::ffff:10.0.0.1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "64:ff9b::a00:1",
+            "2002:7f00:1::",
+            "2001:db8::1",
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
-        for address in ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "64:ff9b::101:101", "::ffff:8.8.8.8"] {
+        for address in [
+            "1.1.1.1",
+            "93.184.216.34",
+            "2606:4700::1111",
+            "64:ff9b::101:101",
+            "::ffff:8.8.8.8",
+        ] {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
     }

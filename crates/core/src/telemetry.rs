@@ -6,8 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::Log;
-use crate::config::LogFormat;
+use crate::config::{Log, LogFormat};
 use crate::failure::Failure;
 
 /// Starts logging to standard error for this process.
@@ -15,7 +14,12 @@ use crate::failure::Failure;
 /// # Errors
 /// [`Failure::Configuration`] when `log.level` is no level and no list of directives.
 pub fn start(log: &Log) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&log.level)
+    // A bare level is meant for our own lines; libraries tell at theirs what only their authors need.
+    let directives = match log.level.parse::<tracing::Level>() {
+        Ok(_) => format!("{},actix_server=warn,refinery_core=warn", log.level),
+        Err(_) => log.level.clone(),
+    };
+    let filter = EnvFilter::try_new(directives)
         .map_err(|error| Failure::configuration(format!("log.level: {error}")))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let json = match log.format {
@@ -25,7 +29,15 @@ pub fn start(log: &Log) -> Result<(), Failure> {
     };
     let registry = tracing_subscriber::registry().with(filter);
     let started = if json {
-        registry.with(lines.json().flatten_event(true).with_current_span(false)).try_init()
+        registry
+            .with(
+                lines
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false),
+            )
+            .try_init()
     } else {
         registry.with(lines.with_target(false)).try_init()
     };

@@ -1,7 +1,6 @@
 //! Postgres programs from the network, for a machine that has none: one pinned release of the project
 //! theseus-rs/postgresql-binaries, its digest checked, unpacked once into a cache.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -32,7 +31,7 @@ pub(crate) async fn fetch(cache: &Path) -> Result<PathBuf, String> {
     let (_, archive) = tokio::time::timeout(PATIENCE, download)
         .await
         .map_err(|_| format!("the download took more than {PATIENCE:?}"))?
-        .map_err(|error| one_line(&error))?;
+        .map_err(|error| format!("{VERSION} from {}: {}", theseus::URL, one_line(&error)))?;
     unpack(&archive, &release).await?;
     Ok(release.join("bin"))
 }
@@ -84,23 +83,16 @@ async fn unpack_in(workshop: &Path, archive: &Vec<u8>, release: &Path) -> Result
     }
 }
 
-/// An error with its causes, without line breaks.
+/// An error's text without line breaks. What fetches has put its causes into the text, or lost them, by now.
 fn one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Many an error repeats its cause already.
-        if !text.contains(&more) {
-            let _ = write!(text, ": {more}");
-        }
-        cause = error.source();
-    }
+    let text = error.to_string();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     /// An archive as the releases are: gzip, tar, one directory above all.
@@ -122,8 +114,6 @@ mod tests {
 
     #[tokio::test]
     async fn an_archive_becomes_programs_that_everybody_may_run() {
-        use std::os::unix::fs::PermissionsExt;
-
         let dir = tempfile::tempdir().unwrap();
         let archive = archive(dir.path());
         let release = dir.path().join("postgresql-0");
@@ -149,5 +139,18 @@ mod tests {
         let reason = unpack(&b"not an archive".to_vec(), &release).await.unwrap_err();
         assert!(!reason.contains('\n'));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_cache_that_postgres_cannot_reach_has_a_stand_in() {
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let cache = dir.path().join("cache");
+        let reached = reachable(&cache).unwrap();
+        assert_eq!(reached, reachable(&cache).unwrap());
+        let root = rustix::process::geteuid().is_root();
+        assert_eq!(reached.starts_with("/var/tmp"), root);
+        assert!(Account::for_postgres().unwrap().may("-x", &reached));
+        std::fs::remove_dir(reached).unwrap();
     }
 }

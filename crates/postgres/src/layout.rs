@@ -208,8 +208,8 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     format!("{number:016x}")
 }
 
-/// The lock on `dir`, which is `opened`, once no other server has it. It is held for as long as any process has the file open, so by
-/// the leash and by Postgres, after us too.
+/// The lock on `dir`, which is `opened`, once no other server has it. It is held for as long as any process has the
+/// file open, so by the leash and by Postgres, after us too.
 async fn lock(dir: &Path, opened: File) -> Result<File, Error> {
     let begun = Instant::now();
     loop {

@@ -17,6 +17,9 @@ umask 077
 exec 3<&0 4>&2 5>&1 </dev/null
 
 finish() {
+    # The reader below, and whatever else of our process group may be left; not ourselves.
+    trap '' HUP INT TERM
+    kill -s TERM 0
     tail -c 4000 "$log" >&4 2>/dev/null
     # Postgres may leave a straggler that still writes for a moment after an instant stop.
     [ -z "$scratch" ] || rm -rf "$scratch" || { sleep 1; rm -rf "$scratch"; }
@@ -38,7 +41,8 @@ exec 3<&-
 make_data() {
     if [ -n "$template" ]; then
         mkdir "$data.new" && tar -xf "$template" -C "$data.new" && return
-        rm -rf "$data.new"
+        # Damaged: the next server makes another.
+        rm -rf "$data.new" "$template"
     fi
     # Not every machine has C.UTF-8, which knows upper and lower case beyond ASCII. $sync is no word when empty.
     for locale in C.UTF-8 C; do
@@ -68,8 +72,4 @@ while :; do
     status=$?
     kill -s 0 "$server" 2>/dev/null || break
 done
-
-# The reader, and whatever else of our group may be left; not ourselves.
-trap '' TERM
-kill -s TERM 0
 exit "$status"

@@ -46,7 +46,7 @@ impl Server {
     /// Starts a server and waits until it takes connections. Its superuser is `postgres`, without a password; the
     /// encoding is UTF-8, the locale C.UTF-8 (C where the machine has no such), the time zone UTC.
     ///
-    /// Errors: what [`Error`] lists, but for the last two; in all of them, nothing is left running.
+    /// Errors: any of [`Error`] that is about a start. What was begun by then ends by itself.
     pub async fn start(programs: Programs, options: Options) -> Result<Self, Error> {
         let account = Account::for_postgres()?;
         if !programs.can_be_run_by(&account) {

@@ -1,6 +1,11 @@
 //! However a server, or the process that started it, comes to its end: nothing of it remains.
 //!
 //! The processes that come to an end are this test program itself, started again to run the test `victim` only.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -40,9 +45,9 @@ async fn until(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
-/// A temporary directory that other users can write to as well, as `/tmp` is.
+/// A directory that other users can write to as well, as `/tmp` is and the TMPDIR of root may not be.
 fn open_dir() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
     dir
 }
@@ -112,7 +117,7 @@ async fn victim() {
         }
         Err(_) => Options::ephemeral(),
     };
-    if fate == "killed while starting" {
+    if fate == "is killed while starting" {
         println!("starting");
     }
     let server = start(options).await;
@@ -185,40 +190,64 @@ async fn exit_without_a_drop_leaves_nothing() {
     .await;
 }
 
-/// At any moment of it: while `initdb` makes the data, while Postgres is about to handle signals, and later.
+/// While `initdb` makes the data, while they are unpacked, while Postgres does not handle signals yet, and later.
 #[tokio::test]
 async fn sigkill_during_a_start_leaves_nothing() {
-    for with_template in [false, true] {
-        for moment in [5, 20, 40, 60, 80, 100, 130, 170, 250, 400, 800].map(Duration::from_millis) {
-            let temporary = open_dir();
-            if with_template {
-                let mut first = Victim::with_server("is killed", temporary.path(), None);
-                first.kill();
-                until("the end of the first", || left_in(temporary.path()).is_empty()).await;
-            }
-            let mut child = Victim::spawn("killed while starting", temporary.path(), None);
-            let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
-            assert!(said.any(|line| line.unwrap().contains("starting")));
-            tokio::time::sleep(moment).await;
-            child.kill().unwrap();
-            child.wait().unwrap();
-            // The leash may not have begun yet: then there is nothing for a moment before there is something.
-            until("the end of it", || {
-                !runs_with(temporary.path()) && left_in(temporary.path()).is_empty()
-            })
-            .await;
+    let temporary = open_dir();
+    let dir = temporary.path();
+    for moment in [5, 50, 500, 5, 10, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200] {
+        if moment == 500 {
+            // From here on there is a template.
+            Victim::with_server("is killed", dir, None).kill();
         }
+        let mut child = Victim::spawn("is killed while starting", dir, None);
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(said.any(|line| line.unwrap().contains("starting")));
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        until("the end of it", || !runs_with(dir) && left_in(dir).is_empty()).await;
     }
 }
 
-/// Whether any process has `dir` among its arguments.
-fn runs_with(dir: &Path) -> bool {
-    let output = Command::new("ps")
-        .args(["-A", "-ww", "-o", "args="])
-        .output()
+/// Not an end, but as these it needs a temporary directory of its own.
+#[tokio::test]
+async fn a_damaged_template_is_made_again_and_a_foreign_one_left_alone() {
+    let temporary = open_dir();
+    let dir = temporary.path();
+    Victim::with_server("is killed", dir, None).kill();
+    let mut templates = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let template = templates
+        .find(|path| path.extension().is_some_and(|extension| extension == "tar"))
         .unwrap();
-    assert!(output.status.success());
-    String::from_utf8_lossy(&output.stdout).contains(dir.to_str().unwrap())
+    let length = template.metadata().unwrap().len();
+
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&template)
+        .unwrap()
+        .set_len(length / 2)
+        .unwrap();
+    Victim::with_server("is killed", dir, None).kill();
+    assert!(!template.exists());
+    Victim::with_server("is killed", dir, None).kill();
+    assert_eq!(template.metadata().unwrap().len(), length);
+
+    let elsewhere = dir.join("elsewhere");
+    std::fs::rename(&template, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &template).unwrap();
+    Victim::with_server("is killed", dir, None).kill();
+    assert!(template.is_symlink());
+    std::fs::remove_file(elsewhere).unwrap();
+    until("the end of them", || left_in(dir).is_empty()).await;
+}
+
+/// Whether any process has `dir` in its arguments; on a system without `/proc`, none has.
+fn runs_with(dir: &Path) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+        .any(|arguments| String::from_utf8_lossy(&arguments).contains(dir.to_str().unwrap()))
 }
 
 #[tokio::test]

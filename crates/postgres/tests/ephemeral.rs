@@ -1,4 +1,9 @@
 //! Servers whose data are thrown away: what they answer, and with which settings they run.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use private_postgres::{Error, Options, Programs, Server};
 

@@ -1,4 +1,9 @@
 //! Servers whose data are kept: that these are there again, and what stands in the way of a start.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -7,7 +12,7 @@ use std::path::{Path, PathBuf};
 use private_postgres::{Error, Options, Programs, Server, erase};
 use tempfile::TempDir;
 
-/// A directory that Postgres' user can reach, should we be root, and a port.
+/// A directory that Postgres' user can reach, should we be root (whose TMPDIR may be private), and a port.
 struct Place {
     dir: PathBuf,
     port: u16,
@@ -16,7 +21,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let temporary = tempfile::tempdir().unwrap();
+        let temporary = tempfile::tempdir_in("/tmp").unwrap();
         set_mode(temporary.path(), 0o755);
         Self {
             dir: temporary.path().join("below/kept"),

@@ -1,4 +1,5 @@
 //! Where programs are looked for, and in which order, with directories made up for it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::ffi::OsString;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -12,7 +12,9 @@ pub fn explain(settings: &Settings) -> String {
     collect(settings.schema, "", &settings.merged.cache, &mut rows);
     rows.sort();
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["key", "value", "from"]);
+    table
+        .load_style(presets::NOTHING)
+        .set_header(["key", "value", "from"]);
     for [key, value, origin] in rows {
         table.add_row([key, value, origin]);
     }
@@ -22,7 +24,11 @@ pub fn explain(settings: &Settings) -> String {
 fn collect(schema: &Schema, key: &str, value: &Value, rows: &mut Vec<[String; 3]>) {
     if let ValueKind::Table(table) = &value.kind {
         for (name, value) in table {
-            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            let key = if key.is_empty() {
+                name.clone()
+            } else {
+                format!("{key}.{name}")
+            };
             collect(schema, &key, value, rows);
         }
         return;
@@ -33,14 +39,21 @@ fn collect(schema: &Schema, key: &str, value: &Value, rows: &mut Vec<[String; 3]
         _ if schema.is_secret(key) => "********".to_owned(),
         _ => text,
     };
-    rows.push([key.to_owned(), shown, value.origin().unwrap_or("default").to_owned()]);
+    rows.push([
+        key.to_owned(),
+        shown,
+        value.origin().unwrap_or("default").to_owned(),
+    ]);
 }
 
 fn show(value: &Value) -> String {
     match &value.kind {
         ValueKind::Array(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(", ")),
         ValueKind::Table(table) => {
-            let mut members: Vec<_> = table.iter().map(|(name, value)| format!("{name} = {}", show(value))).collect();
+            let mut members: Vec<_> = table
+                .iter()
+                .map(|(name, value)| format!("{name} = {}", show(value)))
+                .collect();
             members.sort();
             format!("{{ {} }}", members.join(", "))
         }

@@ -18,19 +18,27 @@ impl Environment {
     #[must_use]
     pub fn of_process() -> Self {
         let variables = std::env::vars_os();
-        Self(variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect())
+        Self(
+            variables
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+        )
     }
 
     /// A variable's value; an empty one counts as not set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// All variables that begin with `prefix`, the prefix taken off, with their full names.
     pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
         self.0.iter().filter_map(move |(name, value)| {
-            name.strip_prefix(prefix).map(|rest| (rest, name.as_str(), value.as_str()))
+            name.strip_prefix(prefix)
+                .map(|rest| (rest, name.as_str(), value.as_str()))
         })
     }
 }
@@ -54,7 +62,10 @@ impl Setting {
     /// `origin` is shown to the operator, as "environment variable PORT".
     #[must_use]
     pub fn new(key: impl Into<String>, text: impl Into<String>, origin: impl Into<String>) -> Self {
-        Self { key: key.into(), value: Value::new(Some(&origin.into()), ValueKind::String(text.into())) }
+        Self {
+            key: key.into(),
+            value: Value::new(Some(&origin.into()), ValueKind::String(text.into())),
+        }
     }
 
     fn origin(&self) -> &str {
@@ -70,8 +81,11 @@ pub(super) struct Layer {
 
 /// A TOML text, flattened into dotted keys.
 pub(super) fn from_toml(text: &str, origin: &str) -> Result<Layer, Failure> {
-    let parsed = Merged::builder().add_source(File::from_str(text, FileFormat::Toml)).build();
-    let parsed = parsed.map_err(|error| Failure::configuration(format!("{origin}: {}", one_line(&error.to_string()))))?;
+    let parsed = Merged::builder()
+        .add_source(File::from_str(text, FileFormat::Toml))
+        .build();
+    let parsed = parsed
+        .map_err(|error| Failure::configuration(format!("{origin}: {}", one_line(&error.to_string()))))?;
     let mut settings = Vec::new();
     flatten("", parsed.cache, origin, &mut settings);
     Ok(Layer { settings })
@@ -88,20 +102,58 @@ pub(super) fn from_environment(schema: &Schema, environment: &Environment) -> Re
     let prefix = format!("{}__", schema.prefix());
     let settings = environment
         .with_prefix(&prefix)
-        .map(|(rest, name, value)| Setting::new(rest.replace("__", ".").to_lowercase(), value, format!("environment variable {name}")))
+        .map(|(rest, name, value)| {
+            Setting::new(
+                rest.replace("__", ".").to_lowercase(),
+                value,
+                format!("environment variable {name}"),
+            )
+        })
         .collect();
     checked(schema, settings)
 }
 
-pub(super) fn from_original_names(schema: &Schema, environment: &Environment) -> Result<Layer, Failure> {
-    checked(schema, (schema.originals)(environment)?)
+/// What the translation of the originals' environment names can ask: the variables themselves, and
+/// the settings of the layers below.
+#[derive(Debug)]
+pub struct Lower<'a> {
+    /// The process's environment.
+    pub environment: &'a Environment,
+    pub(super) layers: &'a [Layer],
+}
+
+impl Lower<'_> {
+    /// The value of `key`, if it is a text, in the layers below.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<String> {
+        let settings = self.layers.iter().rev().flat_map(|layer| &layer.settings);
+        settings
+            .filter(|setting| setting.key == key)
+            .find_map(|setting| setting.value.clone().into_string().ok())
+    }
+
+    /// Gives each variable that is set to its key, as it stands.
+    #[must_use]
+    pub fn renamed(&self, names: &[(&str, &str)]) -> Vec<Setting> {
+        let set = names
+            .iter()
+            .filter_map(|(name, key)| Some((name, key, self.environment.get(name)?)));
+        set.map(|(name, key, value)| Setting::new(*key, value, format!("environment variable {name}")))
+            .collect()
+    }
+}
+
+pub(super) fn from_original_names(schema: &Schema, lower: &Lower<'_>) -> Result<Layer, Failure> {
+    checked(schema, (schema.originals)(lower)?)
 }
 
 /// `--set key=value`.
 pub(super) fn from_overrides(schema: &Schema, overrides: &[String]) -> Result<Layer, Failure> {
     let parse = |text: &String| match text.split_once('=') {
         Some((key, value)) => Ok(Setting::new(key.trim(), value.trim(), "command line")),
-        None => Err(Failure::configuration(format!("command line: --set {text}: expected key=value"))),
+        None => Err(Failure::configuration(format!(
+            "command line: --set {text}: expected key=value"
+        ))),
     };
     checked(schema, overrides.iter().map(parse).collect::<Result<_, _>>()?)
 }
@@ -117,8 +169,16 @@ fn checked(schema: &Schema, settings: Vec<Setting>) -> Result<Layer, Failure> {
             Some(secret) if schema.is_secret(secret) => from_secret_file(secret, &setting)?,
             _ => split_list(&keys, setting),
         };
-        if setting_is_set(&setting) && checked.iter().any(|other| other.key == setting.key && setting_is_set(other)) {
-            let message = format!("{}: {} is set twice, by itself and by its file", setting.origin(), setting.key);
+        if setting_is_set(&setting)
+            && checked
+                .iter()
+                .any(|other| other.key == setting.key && setting_is_set(other))
+        {
+            let message = format!(
+                "{}: {} is set twice, by itself and by its file",
+                setting.origin(),
+                setting.key
+            );
             return Err(Failure::configuration(message));
         }
         checked.push(setting);
@@ -138,7 +198,11 @@ fn from_secret_file(secret: &str, setting: &Setting) -> Result<Setting, Failure>
     let origin = format!("{} ({})", setting.origin(), setting.key);
     let content = read_file(&origin, Path::new(&path))?;
     // Editors and `echo` end a file with a line end that is no part of the secret.
-    Ok(Setting::new(secret, content.trim_end_matches(['\r', '\n']), format!("{origin}: {path}")))
+    Ok(Setting::new(
+        secret,
+        content.trim_end_matches(['\r', '\n']),
+        format!("{origin}: {path}"),
+    ))
 }
 
 fn split_list(keys: &BTreeMap<String, Value>, mut setting: Setting) -> Setting {
@@ -159,11 +223,18 @@ fn flatten(prefix: &str, value: Value, origin: &str, settings: &mut Vec<Setting>
             let mut entries: Vec<_> = table.into_iter().collect();
             entries.sort_by(|(a, _), (b, _)| a.cmp(b));
             for (name, value) in entries {
-                let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+                let key = if prefix.is_empty() {
+                    name
+                } else {
+                    format!("{prefix}.{name}")
+                };
                 flatten(&key, value, origin, settings);
             }
         }
-        kind => settings.push(Setting { key: prefix.to_owned(), value: Value::new(Some(&origin.to_owned()), kind) }),
+        kind => settings.push(Setting {
+            key: prefix.to_owned(),
+            value: Value::new(Some(&origin.to_owned()), kind),
+        }),
     }
 }
 

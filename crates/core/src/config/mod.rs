@@ -17,7 +17,7 @@ use config::{Config as Merged, ConfigError, Map, Source, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
 pub use explain::explain;
-pub use layers::{Environment, Setting};
+pub use layers::{Environment, Lower, Setting};
 pub use schema::Schema;
 pub use sections::{Base, Database, Log, LogFormat, Metrics, Outgoing, Postgres, Server, SslMode, Telemetry};
 
@@ -59,9 +59,17 @@ impl Settings {
             layers.push(layers::from_file(schema, path)?);
         }
         layers.push(layers::from_environment(schema, environment)?);
-        layers.push(layers::from_original_names(schema, environment)?);
+        let lower = Lower {
+            environment,
+            layers: &layers,
+        };
+        let originals = layers::from_original_names(schema, &lower)?;
+        layers.push(originals);
         layers.push(layers::from_overrides(schema, &sources.overrides)?);
-        Ok(Self { schema, merged: merge(layers)? })
+        Ok(Self {
+            schema,
+            merged: merge(layers)?,
+        })
     }
 
     /// The settings below `section` (a dotted key) as a type.
@@ -73,8 +81,14 @@ impl Settings {
         let value = find(&self.merged.cache, section).cloned().unwrap_or_else(empty);
         serde_path_to_error::deserialize(without_unset(value)).map_err(|error| {
             let path = error.path().to_string();
-            let key = if path == "." { section.to_owned() } else { format!("{section}.{path}") };
-            let origin = find(&self.merged.cache, &key).and_then(Value::origin).unwrap_or("configuration");
+            let key = if path == "." {
+                section.to_owned()
+            } else {
+                format!("{section}.{path}")
+            };
+            let origin = find(&self.merged.cache, &key)
+                .and_then(Value::origin)
+                .unwrap_or("configuration");
             Failure::configuration(format!("{origin}: {key}: {}", what_is_wrong(&error.into_inner())))
         })
     }
@@ -83,7 +97,9 @@ impl Settings {
 /// What is wrong, without the key and the origin, which the caller says in its own form.
 fn what_is_wrong(error: &ConfigError) -> String {
     match error {
-        ConfigError::Type { unexpected, expected, .. } => format!("expected {expected}, found {unexpected}"),
+        ConfigError::Type {
+            unexpected, expected, ..
+        } => format!("expected {expected}, found {unexpected}"),
         ConfigError::At { error, .. } => what_is_wrong(error),
         other => other.to_string(),
     }
@@ -101,7 +117,9 @@ fn merge(layers: Vec<Layer>) -> Result<Merged, Failure> {
     for layer in layers {
         builder = builder.add_source(layer);
     }
-    builder.build().map_err(|error| Failure::configuration(error.to_string()))
+    builder
+        .build()
+        .map_err(|error| Failure::configuration(error.to_string()))
 }
 
 /// Takes the empty strings out, so that "not set" is an absent `Option` for serde.
@@ -123,7 +141,11 @@ impl Source for Layer {
     }
 
     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        Ok(self.settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect())
+        Ok(self
+            .settings
+            .iter()
+            .map(|setting| (setting.key.clone(), setting.value.clone()))
+            .collect())
     }
 }
 

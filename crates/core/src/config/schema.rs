@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 
 use config::{Value, ValueKind};
 
-use super::layers::{self, Layer, Setting};
-use super::Environment;
+use super::layers::{self, Layer, Lower, Setting};
 use crate::failure::Failure;
 
 /// The sections that every service has.
 const SHARED_DEFAULTS: &str = include_str!("default.toml");
 
 /// Secrets in the shared sections; each can come from a file named by the same key with `_file`.
-const SHARED_SECRETS: &[&str] = &["database.encryption_key", "database.postgres.password", "database.postgres.url"];
+const SHARED_SECRETS: &[&str] = &[
+    "database.encryption_key",
+    "database.postgres.password",
+    "database.postgres.url",
+];
 
 /// What a service says of its configuration.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub struct Schema {
     /// Environment variables that name the configuration file, the first that is set wins.
     pub file_variables: &'static [&'static str],
     /// Translates the environment names of the service this one replaces.
-    pub originals: fn(&Environment) -> Result<Vec<Setting>, Failure>,
+    pub originals: fn(&Lower<'_>) -> Result<Vec<Setting>, Failure>,
 }
 
 impl Schema {
@@ -55,12 +58,16 @@ impl Schema {
     /// Whether the value of `key` must never be shown.
     #[must_use]
     pub fn is_secret(&self, key: &str) -> bool {
-        SHARED_SECRETS.iter().chain(self.secrets).any(|secret| matches(secret, key))
+        SHARED_SECRETS
+            .iter()
+            .chain(self.secrets)
+            .any(|secret| matches(secret, key))
     }
 
     /// Whether `key` takes a list.
     pub(super) fn takes_list(keys: &BTreeMap<String, Value>, key: &str) -> bool {
-        keys.get(key).is_some_and(|value| matches!(value.kind, ValueKind::Array(_)))
+        keys.get(key)
+            .is_some_and(|value| matches!(value.kind, ValueKind::Array(_)))
     }
 
     /// Accepts a key that is known, or tells the nearest one that is.
@@ -69,7 +76,9 @@ impl Schema {
         if secret || keys.contains_key(key) || self.open.iter().any(|open| matches(open, key)) {
             return Ok(());
         }
-        let nearest = keys.keys().min_by_key(|known| strsim::damerau_levenshtein(known, key));
+        let nearest = keys
+            .keys()
+            .min_by_key(|known| strsim::damerau_levenshtein(known, key));
         Err(match nearest {
             Some(nearest) => format!("unknown key `{key}`; the nearest known one is `{nearest}`"),
             None => format!("unknown key `{key}`"),

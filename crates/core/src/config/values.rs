@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 /// A span of time: `30s`, `10m`, `72h`, `7d`, or a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,9 +19,13 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(seconds) = text.parse::<f64>() {
-            return Duration::try_from_secs_f64(seconds).map(Self).map_err(|_| expected_span(text));
+            return Duration::try_from_secs_f64(seconds)
+                .map(Self)
+                .map_err(|_| expected_span(text));
         }
-        humantime::parse_duration(text).map(Self).map_err(|_| expected_span(text))
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|_| expected_span(text))
     }
 }
 
@@ -45,7 +49,9 @@ impl FromStr for OutageExit {
         if text == "never" {
             return Ok(Self::Never);
         }
-        let Span(span) = text.parse().map_err(|_| format!("expected a duration, 0 or `never`, found `{text}`"))?;
+        let Span(span) = text
+            .parse()
+            .map_err(|_| format!("expected a duration, 0 or `never`, found `{text}`"))?;
         Ok(Self::After(span))
     }
 }
@@ -66,8 +72,12 @@ impl FromStr for Range {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let range = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        range.map(Self).map_err(|_| format!("expected an address range like `10.0.0.0/8`, found `{text}`"))
+        let range = text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        range
+            .map(Self)
+            .map_err(|_| format!("expected an address range like `10.0.0.0/8`, found `{text}`"))
     }
 }
 
@@ -79,8 +89,13 @@ impl FromStr for Bind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let resolved = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-        resolved.map(Self).ok_or_else(|| format!("expected an address and a port like `127.0.0.1:5000`, found `{text}`"))
+        let resolved = text
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut addresses| addresses.next());
+        resolved
+            .map(Self)
+            .ok_or_else(|| format!("expected an address and a port like `127.0.0.1:5000`, found `{text}`"))
     }
 }
 
@@ -106,7 +121,11 @@ impl<'de> Deserialize<'de> for AllowPrivate {
             }
 
             fn visit_bool<E: Error>(self, allowed: bool) -> Result<AllowPrivate, E> {
-                Ok(if allowed { AllowPrivate::Yes } else { AllowPrivate::No })
+                Ok(if allowed {
+                    AllowPrivate::Yes
+                } else {
+                    AllowPrivate::No
+                })
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<AllowPrivate, E> {
@@ -114,7 +133,9 @@ impl<'de> Deserialize<'de> for AllowPrivate {
                     "true" => Ok(AllowPrivate::Yes),
                     "false" => Ok(AllowPrivate::No),
                     list => {
-                        let ranges = list.split(',').map(|range| range.trim().parse().map_err(E::custom));
+                        let ranges = list
+                            .split(',')
+                            .map(|range| range.trim().parse().map_err(E::custom));
                         ranges.collect::<Result<_, _>>().map(AllowPrivate::Ranges)
                     }
                 }
@@ -154,7 +175,12 @@ pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
-            Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(ToOwned::to_owned).collect())
+            Ok(text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(ToOwned::to_owned)
+                .collect())
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<String>, A::Error> {
@@ -194,7 +220,10 @@ fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(deserializer: 
             Ok(number.to_string())
         }
     }
-    deserializer.deserialize_any(Text)?.parse().map_err(D::Error::custom)
+    deserializer
+        .deserialize_any(Text)?
+        .parse()
+        .map_err(D::Error::custom)
 }
 
 impl<'de> Deserialize<'de> for Span {

@@ -63,7 +63,12 @@ impl Keys {
             let bytes = decode(text.expose_secret(), raw).ok_or(KeyError::Malformed(index + 1))?;
             Key::new(&bytes).ok_or(KeyError::Malformed(index + 1))
         };
-        texts.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Self)
+        texts
+            .iter()
+            .enumerate()
+            .map(parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Encrypts `plain` with the first key for storage at `place`.
@@ -74,7 +79,10 @@ impl Keys {
         let mut bound = Zeroizing::new(Vec::with_capacity(PLACE_LENGTH + plain.len()));
         bound.extend_from_slice(&Sha256::digest(place));
         bound.extend_from_slice(plain);
-        self.0.first().map(|key| key.fernet.encrypt(&bound)).unwrap_or_default()
+        self.0
+            .first()
+            .map(|key| key.fernet.encrypt(&bound))
+            .unwrap_or_default()
     }
 
     /// Decrypts what [`Keys::seal`] made for `place`, with whichever key made it.
@@ -118,9 +126,15 @@ impl fmt::Debug for Keys {
 impl Key {
     fn new(bytes: &[u8; KEY_LENGTH]) -> Option<Self> {
         let text = Zeroizing::new(BASE64URL.encode(bytes));
-        let digest = Sha256::new().chain_update(b"identity-services key fingerprint").chain_update(bytes).finalize();
+        let digest = Sha256::new()
+            .chain_update(b"identity-services key fingerprint")
+            .chain_update(bytes)
+            .finalize();
         let fingerprint = HEXLOWER.encode(digest.get(..8)?);
-        Some(Self { fernet: Fernet::new(&text)?, fingerprint })
+        Some(Self {
+            fernet: Fernet::new(&text)?,
+            fingerprint,
+        })
     }
 }
 
@@ -131,7 +145,11 @@ fn decode(text: &str, raw: Raw) -> Option<Zeroizing<[u8; KEY_LENGTH]>> {
         64 => HEXLOWER_PERMISSIVE.decode(unpadded.as_bytes()).ok()?,
         52 => base32(unpadded)?,
         43 => base64(unpadded)?,
-        71 => base64(std::str::from_utf8(&base32(unpadded)?).ok()?.trim_end_matches('='))?,
+        71 => base64(
+            std::str::from_utf8(&base32(unpadded)?)
+                .ok()?
+                .trim_end_matches('='),
+        )?,
         32 if raw == Raw::Accepted && text.len() == 32 => text.as_bytes().to_vec(),
         _ => return None,
     };
@@ -144,5 +162,8 @@ fn base32(text: &str) -> Option<Vec<u8>> {
 }
 
 fn base64(text: &str) -> Option<Vec<u8>> {
-    BASE64URL_NOPAD.decode(text.as_bytes()).or_else(|_| BASE64_NOPAD.decode(text.as_bytes())).ok()
+    BASE64URL_NOPAD
+        .decode(text.as_bytes())
+        .or_else(|_| BASE64_NOPAD.decode(text.as_bytes()))
+        .ok()
 }

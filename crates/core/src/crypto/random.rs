@@ -7,7 +7,10 @@ use uuid::Uuid;
 /// # Panics
 /// When the operating system has no random source: nothing that follows would be safe.
 #[must_use]
-#[expect(clippy::expect_used, reason = "without a random source the process must not go on")]
+#[expect(
+    clippy::expect_used,
+    reason = "without a random source the process must not go on"
+)]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system's random source");

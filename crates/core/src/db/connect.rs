@@ -14,7 +14,10 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// [`Failure::Configuration`] naming the key.
-pub(super) fn parameters(settings: &mut Postgres, application: &str) -> Result<tokio_postgres::Config, Failure> {
+pub(super) fn parameters(
+    settings: &mut Postgres,
+    application: &str,
+) -> Result<tokio_postgres::Config, Failure> {
     let mut parameters = match settings.url.clone() {
         Some(url) => from_url(settings, url.expose_secret())?,
         None => from_fields(settings),
@@ -27,7 +30,9 @@ pub(super) fn parameters(settings: &mut Postgres, application: &str) -> Result<t
     let milliseconds = settings.statement_timeout.0.as_millis();
     parameters
         .application_name(application)
-        .options(format!("-c search_path={schema} -c statement_timeout={milliseconds}"))
+        .options(format!(
+            "-c search_path={schema} -c statement_timeout={milliseconds}"
+        ))
         .connect_timeout(settings.connect_timeout.0)
         .keepalives(true)
         .ssl_mode(match settings.sslmode {
@@ -37,7 +42,9 @@ pub(super) fn parameters(settings: &mut Postgres, application: &str) -> Result<t
         });
     if parameters.get_hosts().len() > 1 {
         // After a failover the first host that answers may be one that only reads.
-        parameters.target_session_attrs(TargetSessionAttrs::ReadWrite).load_balance_hosts(LoadBalanceHosts::Disable);
+        parameters
+            .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            .load_balance_hosts(LoadBalanceHosts::Disable);
     }
     Ok(parameters)
 }
@@ -62,9 +69,13 @@ fn from_fields(settings: &Postgres) -> tokio_postgres::Config {
 
 fn from_url(settings: &mut Postgres, url: &str) -> Result<tokio_postgres::Config, Failure> {
     // SQLAlchemy, which two of the originals use, puts its driver's name into the scheme.
-    let url = url.split_once("://").filter(|(scheme, _)| scheme.starts_with("postgres"));
+    let url = url
+        .split_once("://")
+        .filter(|(scheme, _)| scheme.starts_with("postgres"));
     let Some((_, rest)) = url else {
-        return Err(Failure::configuration("database.postgres.url: expected postgresql://user:password@host:port/database"));
+        return Err(Failure::configuration(
+            "database.postgres.url: expected postgresql://user:password@host:port/database",
+        ));
     };
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut others = form_urlencoded::Serializer::new(String::new());
@@ -81,7 +92,9 @@ fn from_url(settings: &mut Postgres, url: &str) -> Result<tokio_postgres::Config
     }
     format!("postgresql://{address}?{}", others.finish())
         .parse()
-        .map_err(|error: tokio_postgres::Error| Failure::configuration(format!("database.postgres.url: {error}")))
+        .map_err(|error: tokio_postgres::Error| {
+            Failure::configuration(format!("database.postgres.url: {error}"))
+        })
 }
 
 fn ssl_mode(text: &str) -> Result<SslMode, Failure> {
@@ -91,14 +104,18 @@ fn ssl_mode(text: &str) -> Result<SslMode, Failure> {
         "require" => Ok(SslMode::Require),
         "verify-ca" => Ok(SslMode::VerifyCa),
         "verify-full" => Ok(SslMode::VerifyFull),
-        other => Err(Failure::configuration(format!("database.postgres.url: sslmode `{other}` is not known"))),
+        other => Err(Failure::configuration(format!(
+            "database.postgres.url: sslmode `{other}` is not known"
+        ))),
     }
 }
 
 /// Names that need no quotes in SQL, so that none can break out of them.
 pub(super) fn is_plain_name(name: &str) -> bool {
     let mut characters = name.bytes();
-    characters.next().is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
+    characters
+        .next()
+        .is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
         && characters.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         && name.len() < 64
 }

@@ -16,15 +16,26 @@ use crate::crypto::fernet::Keys;
 ///
 /// # Errors
 /// What Postgres says.
-pub async fn record(client: &impl GenericClient, keys: &Keys, now: Timestamp) -> Result<Option<String>, Error> {
-    for row in client.query("SELECT fingerprint FROM encryption_keys ORDER BY recorded_at", &[]).await? {
+pub async fn record(
+    client: &impl GenericClient,
+    keys: &Keys,
+    now: Timestamp,
+) -> Result<Option<String>, Error> {
+    for row in client
+        .query(
+            "SELECT fingerprint FROM encryption_keys ORDER BY recorded_at",
+            &[],
+        )
+        .await?
+    {
         let recorded: String = row.try_get(0)?;
         if !keys.fingerprints().any(|fingerprint| fingerprint == recorded) {
             return Ok(Some(recorded));
         }
     }
     if let Some(first) = keys.fingerprints().next() {
-        let insert = "INSERT INTO encryption_keys (fingerprint, recorded_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        let insert =
+            "INSERT INTO encryption_keys (fingerprint, recorded_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         client.execute(insert, &[&first, &now]).await?;
     }
     Ok(None)
@@ -36,5 +47,7 @@ pub async fn record(client: &impl GenericClient, keys: &Keys, now: Timestamp) ->
 /// What Postgres says.
 pub async fn forget_others(client: &impl GenericClient, keys: &Keys) -> Result<u64, Error> {
     let first = keys.fingerprints().next().unwrap_or_default();
-    Ok(client.execute("DELETE FROM encryption_keys WHERE fingerprint <> $1", &[&first]).await?)
+    Ok(client
+        .execute("DELETE FROM encryption_keys WHERE fingerprint <> $1", &[&first])
+        .await?)
 }

@@ -47,13 +47,19 @@ impl Error {
     /// Postgres is known to be out of reach, so that nothing was tried.
     #[must_use]
     pub fn unavailable(cause: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Unavailable, cause: cause.into() }
+        Self {
+            kind: ErrorKind::Unavailable,
+            cause: cause.into(),
+        }
     }
 
     /// The database holds what the service would never have written.
     #[must_use]
     pub fn corrupt(cause: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Other, cause: cause.into() }
+        Self {
+            kind: ErrorKind::Other,
+            cause: cause.into(),
+        }
     }
 }
 
@@ -67,14 +73,20 @@ impl std::error::Error for Error {}
 
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self { kind: kind(&error), cause: causes(&error) }
+        Self {
+            kind: kind(&error),
+            cause: causes(&error),
+        }
     }
 }
 
 impl From<PoolError> for Error {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => Self { kind: ErrorKind::Unavailable, cause: causes(&error) },
+            PoolError::Backend(error) => Self {
+                kind: ErrorKind::Unavailable,
+                cause: causes(&error),
+            },
             PoolError::Timeout(_) => Self::unavailable("no connection became free in time"),
             other => Self::unavailable(causes(&other)),
         }
@@ -85,7 +97,11 @@ fn kind(error: &tokio_postgres::Error) -> ErrorKind {
     let Some(db) = error.as_db_error() else {
         // No answer of Postgres's: the connection failed, or the client could not read the row.
         let io = std::error::Error::source(error).is_some_and(|cause| cause.is::<std::io::Error>());
-        return if error.is_closed() || io { ErrorKind::Unavailable } else { ErrorKind::Other };
+        return if error.is_closed() || io {
+            ErrorKind::Unavailable
+        } else {
+            ErrorKind::Other
+        };
     };
     let constraint = || db.constraint().unwrap_or_default().to_owned();
     match db.code() {
@@ -97,7 +113,12 @@ fn kind(error: &tokio_postgres::Error) -> ErrorKind {
         code if *code == SqlState::QUERY_CANCELED => ErrorKind::Timeout,
         // 08 connection exception, 53 insufficient resources, 57P operator intervention,
         // 25006 a standby that took over the address of its primary.
-        code if ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class)) => ErrorKind::Unavailable,
+        code if ["08", "53", "57P"]
+            .iter()
+            .any(|class| code.code().starts_with(class)) =>
+        {
+            ErrorKind::Unavailable
+        }
         code if *code == SqlState::READ_ONLY_SQL_TRANSACTION => ErrorKind::Unavailable,
         _ => ErrorKind::Other,
     }

@@ -15,5 +15,5 @@ mod watch;
 pub use deadpool_postgres::GenericClient;
 pub use error::{Error, ErrorKind};
 pub use pool::{Database, Reader};
-pub use refinery;
+
 pub use tokio_postgres;

@@ -35,7 +35,9 @@ impl Database {
         let manager = Manager::from_config(
             parameters.clone(),
             connector.clone(),
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
         );
         let timeout = Some(settings.connect_timeout.0);
         let pool = Pool::builder(manager)
@@ -46,7 +48,13 @@ impl Database {
             .recycle_timeout(timeout)
             .build()
             .map_err(|error| Failure::because("building the connection pool", error))?;
-        let database = Self { pool, outage: Outage::default(), settings: Arc::new(settings), parameters, connector };
+        let database = Self {
+            pool,
+            outage: Outage::default(),
+            settings: Arc::new(settings),
+            parameters,
+            connector,
+        };
         database.first_answer().await?;
         Ok(database)
     }
@@ -62,7 +70,11 @@ impl Database {
                     tokio::time::sleep(watch::PAUSE).await;
                 }
                 Ok(Err(error)) => return Err(Failure::Unreachable(causes(&error))),
-                Err(_) => return Err(Failure::Unreachable("no answer within database.postgres.connect_timeout".into())),
+                Err(_) => {
+                    return Err(Failure::Unreachable(
+                        "no answer within database.postgres.connect_timeout".into(),
+                    ));
+                }
             }
         }
     }
@@ -96,7 +108,10 @@ impl Database {
     /// The shared connection of one worker, opened at its first use.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        Reader { database: self.clone(), shared: Mutex::new(None) }
+        Reader {
+            database: self.clone(),
+            shared: Mutex::new(None),
+        }
     }
 
     /// Whether Postgres answered when it was last asked, at most a second ago.
@@ -122,21 +137,28 @@ impl Database {
     /// Shows the pool's use in `metrics`.
     pub fn measure(&self, metrics: &Metrics) {
         let pool = self.pool.clone();
-        metrics.collect_gauges("postgres_pool_connections", "Connections of the pool by their state", move || {
-            let status = pool.status();
-            vec![
-                ("open", status.size),
-                ("idle", status.available),
-                ("waiting", status.waiting),
-                ("limit", status.max_size),
-            ]
-        });
+        metrics.collect_gauges(
+            "postgres_pool_connections",
+            "Connections of the pool by their state",
+            move || {
+                let status = pool.status();
+                vec![
+                    ("open", status.size),
+                    ("idle", status.available),
+                    ("waiting", status.waiting),
+                    ("limit", status.max_size),
+                ]
+            },
+        );
     }
 }
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Database").field("pool", &self.pool.status()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Database")
+            .field("pool", &self.pool.status())
+            .finish_non_exhaustive()
     }
 }
 

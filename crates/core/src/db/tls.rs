@@ -25,28 +25,40 @@ pub(super) fn connector(settings: &Postgres) -> Result<MakeRustlsConnect, Failur
         SslMode::VerifyFull => Checked::IssuerAndName,
         SslMode::Disable | SslMode::Prefer | SslMode::Require => Checked::Nothing,
     };
-    let webpki = match checked {
-        Checked::Nothing => None,
-        Checked::Issuer | Checked::IssuerAndName => {
-            let roots = Arc::new(trusted_roots(settings.sslrootcert.as_deref())?);
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
-            Some(verifier.map_err(|error| Failure::configuration(format!("database.postgres.sslrootcert: {error}")))?)
-        }
-    };
+    let webpki =
+        match checked {
+            Checked::Nothing => None,
+            Checked::Issuer | Checked::IssuerAndName => {
+                let roots = Arc::new(trusted_roots(settings.sslrootcert.as_deref())?);
+                let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
+                Some(verifier.map_err(|error| {
+                    Failure::configuration(format!("database.postgres.sslrootcert: {error}"))
+                })?)
+            }
+        };
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::because("preparing TLS", error))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier { checked, webpki, provider }));
+        .with_custom_certificate_verifier(Arc::new(Verifier {
+            checked,
+            webpki,
+            provider,
+        }));
     let config = match (&settings.sslcert, &settings.sslkey) {
         (Some(certificate), Some(key)) => {
             let chain = certificates("database.postgres.sslcert", certificate)?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable("database.postgres.sslkey", key, &error))?;
+            let key = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| unreadable("database.postgres.sslkey", key, &error))?;
             let config = builder.with_client_auth_cert(chain, key);
             config.map_err(|error| Failure::configuration(format!("database.postgres.sslcert: {error}")))?
         }
         (None, None) => builder.with_no_client_auth(),
-        _ => return Err(Failure::configuration("database.postgres.sslcert and sslkey: expected both or neither")),
+        _ => {
+            return Err(Failure::configuration(
+                "database.postgres.sslcert and sslkey: expected both or neither",
+            ));
+        }
     };
     Ok(MakeRustlsConnect::new(config))
 }
@@ -75,7 +87,9 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(webpki) = &self.webpki else { return Ok(ServerCertVerified::assertion()) };
+        let Some(webpki) = &self.webpki else {
+            return Ok(ServerCertVerified::assertion());
+        };
         let verified = webpki.verify_server_cert(certificate, intermediates, name, ocsp, now);
         match verified {
             // The chain is verified before the name is compared.
@@ -107,7 +121,9 @@ impl ServerCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -133,5 +149,9 @@ fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn unreadable(key: &str, file: &Path, error: &dyn std::error::Error) -> Failure {
-    Failure::configuration(format!("{key}: cannot read {}: {}", file.display(), causes(error)))
+    Failure::configuration(format!(
+        "{key}: cannot read {}: {}",
+        file.display(),
+        causes(error)
+    ))
 }

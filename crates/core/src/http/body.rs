@@ -25,7 +25,11 @@ impl actix_web::FromRequest for Body {
     type Future = futures_util::future::LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut actix_web::dev::Payload) -> Self::Future {
-        let receiving = request.extensions().get::<Receiving>().cloned().unwrap_or_default();
+        let receiving = request
+            .extensions()
+            .get::<Receiving>()
+            .cloned()
+            .unwrap_or_default();
         receiving.0.set(true);
         let bytes = Bytes::from_request(request, payload);
         Box::pin(async move {
@@ -33,7 +37,10 @@ impl actix_web::FromRequest for Body {
             receiving.0.set(false);
             received.map(Self).map_err(|error| {
                 if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
-                    return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than this service takes.");
+                    return Problem::new(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        "The body is larger than this service takes.",
+                    );
                 }
                 Problem::new(StatusCode::BAD_REQUEST, "The body could not be received.")
             })
@@ -44,7 +51,11 @@ impl actix_web::FromRequest for Body {
 /// The media type of a request's body in lower case, without parameters.
 #[must_use]
 pub fn media_type(request: &HttpRequest) -> Option<String> {
-    request.mime_type().ok().flatten().map(|media_type| media_type.essence_str().to_ascii_lowercase())
+    request
+        .mime_type()
+        .ok()
+        .flatten()
+        .map(|media_type| media_type.essence_str().to_ascii_lowercase())
 }
 
 /// Refuses a body that is not `application/json`: a page of another origin can send other types
@@ -55,7 +66,10 @@ pub fn media_type(request: &HttpRequest) -> Option<String> {
 pub fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
     match media_type(request).as_deref() {
         Some("application/json") => Ok(()),
-        _ => Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json.")),
+        _ => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The body must be application/json.",
+        )),
     }
 }
 
@@ -69,7 +83,10 @@ pub fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
 pub fn json(body: &[u8]) -> Result<Value, Problem> {
     match serde_json::from_slice::<Strict>(body) {
         Ok(Strict(value)) => Ok(value),
-        Err(error) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}.")).of_kind("malformed")),
+        Err(error) => Err(
+            Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}."))
+                .of_kind("malformed"),
+        ),
     }
 }
 
@@ -107,7 +124,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        Number::from_f64(number).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+        Number::from_f64(number)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("number out of range"))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
@@ -146,14 +165,20 @@ mod tests {
     #[test]
     fn json_is_read_as_it_stands() {
         let text = br#"{"a": [1, -2, 2.5, true, null, "\u00e9"], "b": {"c": 18446744073709551615}}"#;
-        assert_eq!(json(text).unwrap(), value!({"a": [1, -2, 2.5, true, null, "é"], "b": {"c": u64::MAX}}));
+        assert_eq!(
+            json(text).unwrap(),
+            value!({"a": [1, -2, 2.5, true, null, "é"], "b": {"c": u64::MAX}})
+        );
     }
 
     #[test]
     fn a_member_named_twice_is_refused_at_any_depth() {
         assert!(json(br#"{"a": 1, "a": 2}"#).is_err());
         assert!(json(br#"[{"a": {"b": 1, "b": 1}}]"#).is_err());
-        assert!(json(br#"{"a": 1, "\u0061": 2}"#).is_err(), "also when written differently");
+        assert!(
+            json(br#"{"a": 1, "\u0061": 2}"#).is_err(),
+            "also when written differently"
+        );
     }
 
     #[test]

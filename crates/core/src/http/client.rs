@@ -29,9 +29,16 @@ impl Client {
         let peer = peer.map(|peer| peer.to_canonical());
         let is_trusted = |address: IpAddr| trusted.iter().any(|range| range.contains(address));
         let believed = peer.is_some_and(is_trusted);
-        let given_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| believed && is_id(id));
+        let given_id = headers
+            .get(REQUEST_ID)
+            .and_then(|id| id.to_str().ok())
+            .filter(|id| believed && is_id(id));
         Self {
-            address: if believed { forwarded_for(headers, is_trusted).or(peer) } else { peer },
+            address: if believed {
+                forwarded_for(headers, is_trusted).or(peer)
+            } else {
+                peer
+            },
             request_id: given_id.map_or_else(|| random::uuid().to_string(), ToOwned::to_owned),
         }
     }
@@ -47,10 +54,17 @@ fn is_id(id: &str) -> bool {
 fn forwarded_for(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let by_standard = addresses(headers, "forwarded", |element| {
         let pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
-        pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for")).map(|(_, value)| value.trim_matches('"')).next()
+        pairs
+            .filter(|(name, _)| name.eq_ignore_ascii_case("for"))
+            .map(|(_, value)| value.trim_matches('"'))
+            .next()
     });
     let by_custom = addresses(headers, "x-forwarded-for", Some);
-    let chain = if by_standard.is_empty() { by_custom } else { by_standard };
+    let chain = if by_standard.is_empty() {
+        by_custom
+    } else {
+        by_standard
+    };
     let mut client = None;
     for address in chain.into_iter().rev() {
         // What is no address ends what can be believed.
@@ -62,9 +76,16 @@ fn forwarded_for(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Op
     client
 }
 
-fn addresses<'a>(headers: &'a HeaderMap, name: &str, read: impl Fn(&'a str) -> Option<&'a str>) -> Vec<Option<IpAddr>> {
+fn addresses<'a>(
+    headers: &'a HeaderMap,
+    name: &str,
+    read: impl Fn(&'a str) -> Option<&'a str>,
+) -> Vec<Option<IpAddr>> {
     let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|element| address(read(element.trim())?)).collect()
+    values
+        .flat_map(|value| value.split(','))
+        .map(|element| address(read(element.trim())?))
+        .collect()
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`.
@@ -85,7 +106,10 @@ mod tests {
     fn client(peer: &str, headers: &[(&'static str, &str)]) -> Client {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+            map.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         let trusted = ["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
         Client::of(Some(peer.parse().unwrap()), &map, &trusted)
@@ -112,16 +136,43 @@ mod tests {
 
     #[test]
     fn what_the_client_wrote_itself_does_not_count() {
-        assert_eq!(address_of("127.0.0.1", &[("x-forwarded-for", "8.8.8.8, 192.0.2.1, 10.1.2.3")]), "192.0.2.1");
-        assert_eq!(address_of("127.0.0.1", &[("x-forwarded-for", "8.8.8.8"), ("x-forwarded-for", "192.0.2.1")]), "192.0.2.1");
-        assert_eq!(address_of("127.0.0.1", &[("x-forwarded-for", "192.0.2.1, nonsense")]), "127.0.0.1");
+        assert_eq!(
+            address_of(
+                "127.0.0.1",
+                &[("x-forwarded-for", "8.8.8.8, 192.0.2.1, 10.1.2.3")]
+            ),
+            "192.0.2.1"
+        );
+        assert_eq!(
+            address_of(
+                "127.0.0.1",
+                &[("x-forwarded-for", "8.8.8.8"), ("x-forwarded-for", "192.0.2.1")]
+            ),
+            "192.0.2.1"
+        );
+        assert_eq!(
+            address_of("127.0.0.1", &[("x-forwarded-for", "192.0.2.1, nonsense")]),
+            "127.0.0.1"
+        );
     }
 
     #[test]
     fn the_standard_header_is_read_in_all_its_forms() {
-        assert_eq!(address_of("127.0.0.1", &[("forwarded", "for=192.0.2.60;proto=http;by=203.0.113.43")]), "192.0.2.60");
-        assert_eq!(address_of("127.0.0.1", &[("forwarded", "For=\"[2001:db8:cafe::17]:4711\"")]), "2001:db8:cafe::17");
-        assert_eq!(address_of("127.0.0.1", &[("forwarded", "for=192.0.2.43:80, for=10.0.0.1")]), "192.0.2.43");
+        assert_eq!(
+            address_of(
+                "127.0.0.1",
+                &[("forwarded", "for=192.0.2.60;proto=http;by=203.0.113.43")]
+            ),
+            "192.0.2.60"
+        );
+        assert_eq!(
+            address_of("127.0.0.1", &[("forwarded", "For=\"[2001:db8:cafe::17]:4711\"")]),
+            "2001:db8:cafe::17"
+        );
+        assert_eq!(
+            address_of("127.0.0.1", &[("forwarded", "for=192.0.2.43:80, for=10.0.0.1")]),
+            "192.0.2.43"
+        );
     }
 
     #[test]

@@ -28,16 +28,31 @@ impl Docs {
         // A document of texts can always be written.
         let document = openapi.to_json().unwrap_or_default().into();
         // No validator: it would show the document to a third party.
-        let page = Config::new(["/openapi.json"]).validator_url("none").use_base_layout();
-        Self { document, page: Arc::new(page) }
+        let page = Config::new(["/openapi.json"])
+            .validator_url("none")
+            .use_base_layout();
+        Self {
+            document,
+            page: Arc::new(page),
+        }
     }
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let files = web::resource("/docs/{file:.*}").route(route::get().to(file)).default_service(route::only("GET, HEAD"));
+    let files = web::resource("/docs/{file:.*}")
+        .route(route::get().to(file))
+        .default_service(route::only("GET, HEAD"));
     config
-        .service(web::resource("/openapi.json").route(route::get().to(document)).default_service(route::only("GET, HEAD")))
-        .service(web::resource("/docs").route(route::get().to(to_page)).default_service(route::only("GET, HEAD")))
+        .service(
+            web::resource("/openapi.json")
+                .route(route::get().to(document))
+                .default_service(route::only("GET, HEAD")),
+        )
+        .service(
+            web::resource("/docs")
+                .route(route::get().to(to_page))
+                .default_service(route::only("GET, HEAD")),
+        )
         .service(files);
 }
 
@@ -50,7 +65,9 @@ async fn document(docs: web::Data<Docs>) -> HttpResponse {
 
 /// The page's files are relative to it, so its address must end with a slash.
 async fn to_page() -> HttpResponse {
-    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "docs/")).finish()
+    HttpResponse::PermanentRedirect()
+        .insert_header((header::LOCATION, "docs/"))
+        .finish()
 }
 
 async fn file(path: web::Path<String>, docs: web::Data<Docs>) -> Result<HttpResponse, Problem> {

@@ -59,7 +59,9 @@ pub async fn guard(
     let span = tracing::info_span!("request", id = client.request_id);
 
     let handled = AssertUnwindSafe(next.call(request)).catch_unwind();
-    let handled = tokio::time::timeout(guard.request_timeout, handled).instrument(span.clone()).await;
+    let handled = tokio::time::timeout(guard.request_timeout, handled)
+        .instrument(span.clone())
+        .await;
     let _entered = span.enter();
     let problem = match handled {
         Ok(Ok(Ok(answer))) => {
@@ -69,9 +71,14 @@ pub async fn guard(
             guard.report(method, &route, answer.status(), started, &client);
             return Ok(answer);
         }
-        Ok(Ok(Err(error))) => Problem::new(error.as_response_error().status_code(), "The request could not be handled."),
+        Ok(Ok(Err(error))) => Problem::new(
+            error.as_response_error().status_code(),
+            "The request could not be handled.",
+        ),
         Ok(Err(panic)) => Problem::internal(format!("panicked: {}", message_of(&*panic))),
-        Err(_) if receiving.0.get() => Problem::new(StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive."),
+        Err(_) if receiving.0.get() => {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive.")
+        }
         Err(_) => Problem::unavailable("The request took too long.", 5),
     };
     let mut answer = guard.show(&problem, &client);
@@ -83,12 +90,17 @@ pub async fn guard(
 impl Guard {
     /// Replaces an error's answer by the service's own: actix would show the error's text.
     fn in_our_form(&self, answer: ServiceResponse, client: &Client) -> ServiceResponse {
-        let Some(error) = answer.response().error() else { return answer };
+        let Some(error) = answer.response().error() else {
+            return answer;
+        };
         let shown = match error.as_error::<Problem>() {
             Some(problem) => self.show(problem, client),
             None => {
                 let status = error.as_response_error().status_code();
-                self.show(&Problem::new(status, "The request could not be understood."), client)
+                self.show(
+                    &Problem::new(status, "The request could not be understood."),
+                    client,
+                )
             }
         };
         answer.into_response(shown)
@@ -114,9 +126,15 @@ impl Guard {
         unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         unless_set(header::X_FRAME_OPTIONS, "DENY");
         unless_set(header::REFERRER_POLICY, "no-referrer");
-        unless_set(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+        unless_set(
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        );
         unless_set(header::CACHE_CONTROL, "no-store");
-        unless_set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+        unless_set(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        );
         if self.https {
             unless_set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
         }
@@ -127,7 +145,8 @@ impl Guard {
 
     fn report(&self, method: &str, route: &str, status: StatusCode, started: Instant, client: &Client) {
         let took = started.elapsed();
-        self.metrics.answered(method, route, status.as_u16(), took.as_secs_f64());
+        self.metrics
+            .answered(method, route, status.as_u16(), took.as_secs_f64());
         tracing::info!(
             method,
             route,
@@ -142,12 +161,25 @@ impl Guard {
 
 /// The method for logs and metrics: a stranger must not be able to invent series.
 fn known(method: &Method) -> &'static str {
-    let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    let methods = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
     let names = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    methods.iter().zip(names).find(|(known, _)| *known == method).map_or("other", |(_, name)| name)
+    methods
+        .iter()
+        .zip(names)
+        .find(|(known, _)| *known == method)
+        .map_or("other", |(_, name)| name)
 }
 
 fn message_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a message")
 }

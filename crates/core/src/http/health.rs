@@ -19,8 +19,16 @@ pub struct Health {
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/healthz").route(route::get().to(alive)).default_service(route::only("GET, HEAD")))
-        .service(web::resource("/readyz").route(route::get().to(ready)).default_service(route::only("GET, HEAD")));
+        .service(
+            web::resource("/healthz")
+                .route(route::get().to(alive))
+                .default_service(route::only("GET, HEAD")),
+        )
+        .service(
+            web::resource("/readyz")
+                .route(route::get().to(ready))
+                .default_service(route::only("GET, HEAD")),
+        );
 }
 
 async fn alive() -> &'static str {
@@ -30,9 +38,14 @@ async fn alive() -> &'static str {
 async fn ready(health: web::Data<Health>) -> HttpResponse {
     let database = health.database.is_reachable();
     let going_on = !health.stop.is_said();
-    let line = |name: &str, ok: bool, otherwise: &str| format!("{name}: {}\n", if ok { "ok" } else { otherwise });
+    let line =
+        |name: &str, ok: bool, otherwise: &str| format!("{name}: {}\n", if ok { "ok" } else { otherwise });
     let lines = line("database", database, "out of reach") + &line("service", going_on, "stopping");
-    let status = if database && going_on { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if database && going_on {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let mut answer = HttpResponse::build(status);
     if status != StatusCode::OK {
         answer.insert_header((header::RETRY_AFTER, "5"));

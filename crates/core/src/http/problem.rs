@@ -36,7 +36,10 @@ pub struct Invalid {
 impl Invalid {
     /// What is wrong at `pointer`.
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into() }
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -47,13 +50,23 @@ impl Problem {
     /// A problem of `status` and nothing special, which the status itself explains.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, kind: None, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), cause: None }
+        Self {
+            status,
+            kind: None,
+            detail: detail.into(),
+            errors: Vec::new(),
+            headers: Vec::new(),
+            cause: None,
+        }
     }
 
     /// 400, with everything that is wrong.
     #[must_use]
     pub fn invalid(errors: Vec<Invalid>) -> Self {
-        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "The request is not valid.").of_kind("invalid") }
+        Self {
+            errors,
+            ..Self::new(StatusCode::BAD_REQUEST, "The request is not valid.").of_kind("invalid")
+        }
     }
 
     /// 404.
@@ -71,13 +84,20 @@ impl Problem {
     /// 503, to be tried again after `seconds`.
     #[must_use]
     pub fn unavailable(detail: impl Into<Cow<'static, str>>, seconds: u32) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
     /// 500: a fault of ours, whose cause only the log tells.
     #[must_use]
     pub fn internal(cause: impl fmt::Display) -> Self {
-        Self { cause: Some(cause.to_string()), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The service failed; its log tells why.") }
+        Self {
+            cause: Some(cause.to_string()),
+            ..Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The service failed; its log tells why.",
+            )
+        }
     }
 
     /// Names the kind of problem, for programs: the last part of its `type`.
@@ -137,7 +157,10 @@ impl Problem {
 pub fn rfc9457(problem: &Problem, request_id: &str) -> (String, &'static str) {
     let document = Document::of(problem, request_id);
     // A document of texts and numbers can always be written.
-    (serde_json::to_string(&document).unwrap_or_default(), "application/problem+json")
+    (
+        serde_json::to_string(&document).unwrap_or_default(),
+        "application/problem+json",
+    )
 }
 
 /// A problem document (RFC 9457).
@@ -166,7 +189,9 @@ pub struct Document<'a> {
 impl<'a> Document<'a> {
     fn of(problem: &'a Problem, request_id: &'a str) -> Self {
         Self {
-            r#type: problem.kind.map_or("about:blank".into(), |kind| format!("urn:identity-services:problem:{kind}").into()),
+            r#type: problem.kind.map_or("about:blank".into(), |kind| {
+                format!("urn:identity-services:problem:{kind}").into()
+            }),
             title: problem.status.canonical_reason().unwrap_or("Error"),
             status: problem.status.as_u16(),
             detail: &problem.detail,
@@ -197,12 +222,19 @@ impl From<db::Error> for Problem {
     fn from(error: db::Error) -> Self {
         let cause = error.to_string();
         let problem = match error.kind() {
-            db::ErrorKind::Unavailable => Self::unavailable("The database cannot be reached; try again soon.", 5),
+            db::ErrorKind::Unavailable => {
+                Self::unavailable("The database cannot be reached; try again soon.", 5)
+            }
             db::ErrorKind::Timeout => Self::unavailable("The database took too long; try again later.", 10),
             db::ErrorKind::Conflict => Self::unavailable("Another request changed the same; try again.", 1),
-            db::ErrorKind::Unique(_) | db::ErrorKind::ForeignKey(_) | db::ErrorKind::Other => return Self::internal(cause),
+            db::ErrorKind::Unique(_) | db::ErrorKind::ForeignKey(_) | db::ErrorKind::Other => {
+                return Self::internal(cause);
+            }
         };
-        Self { cause: Some(cause), ..problem }
+        Self {
+            cause: Some(cause),
+            ..problem
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What actix leaves open of routing: HEAD beside GET, and an answer to other methods that says
 //! which are allowed.
 
-use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{Route, guard, web};
 
 use super::Problem;
@@ -17,7 +17,10 @@ pub fn get() -> Route {
 #[must_use]
 pub fn only(allow: &'static str) -> Route {
     web::to(move || async move {
-        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("Only {allow} are answered here."));
+        let problem = Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("Only {allow} are answered here."),
+        );
         Err::<&str, _>(problem.with_header(header::ALLOW, HeaderValue::from_static(allow)))
     })
 }

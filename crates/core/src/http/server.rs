@@ -52,10 +52,18 @@ where
     R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let Runtime { listener, stop, .. } = runtime;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::because("listening", error))?;
     let metrics_server = metrics_server(base, &service.metrics, &stop)?;
     let database = service.database.clone();
     let server = main_server(&base.server, service, listener, &stop, routes)?;
-    let handles: Vec<ServerHandle> = [Some(&server), metrics_server.as_ref()].into_iter().flatten().map(Server::handle).collect();
+    tracing::info!(%address, "listening");
+    let handles: Vec<ServerHandle> = [Some(&server), metrics_server.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(Server::handle)
+        .collect();
     let metrics_server = async {
         match metrics_server {
             Some(server) => server.await,
@@ -76,7 +84,13 @@ where
     }
 }
 
-fn main_server<R>(settings: &Settings, service: Service, listener: TcpListener, stop: &Stop, routes: R) -> Result<Server, Failure>
+fn main_server<R>(
+    settings: &Settings,
+    service: Service,
+    listener: TcpListener,
+    stop: &Stop,
+    routes: R,
+) -> Result<Server, Failure>
 where
     R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
@@ -85,11 +99,18 @@ where
         form: service.form,
         trusted_proxies: settings.trusted_proxies.clone(),
         request_timeout: settings.request_timeout.0,
-        https: tls.is_some() || settings.public_url.as_ref().is_some_and(|url| url.scheme() == "https"),
+        https: tls.is_some()
+            || settings
+                .public_url
+                .as_ref()
+                .is_some_and(|url| url.scheme() == "https"),
         metrics: service.metrics,
     });
     let docs = web::Data::new(Docs::new(&service.openapi));
-    let health = web::Data::new(Health { database: service.database, stop: stop.clone() });
+    let health = web::Data::new(Health {
+        database: service.database,
+        stop: stop.clone(),
+    });
     let body_limit = usize::try_from(settings.body_limit.as_u64()).unwrap_or(usize::MAX);
     let server = HttpServer::new(move || {
         App::new()
@@ -114,12 +135,16 @@ where
         Some(tls) => server.listen_rustls_0_23(listener, tls),
         None => server.listen(listener),
     };
-    Ok(listening.map_err(|error| Failure::because("listening", error))?.run())
+    Ok(listening
+        .map_err(|error| Failure::because("listening", error))?
+        .run())
 }
 
 /// `/metrics`, on a listener of its own, which nobody outside needs to reach.
 fn metrics_server(base: &Base, metrics: &Metrics, stop: &Stop) -> Result<Option<Server>, Failure> {
-    let Some(bind) = base.metrics.bind else { return Ok(None) };
+    let Some(bind) = base.metrics.bind else {
+        return Ok(None);
+    };
     let metrics = web::Data::new(metrics.clone());
     let stopped = stop.clone();
     let server = HttpServer::new(move || {
@@ -128,10 +153,16 @@ fn metrics_server(base: &Base, metrics: &Metrics, stop: &Stop) -> Result<Option<
                 .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
                 .body(metrics.encode())
         };
-        App::new().app_data(metrics.clone()).route("/metrics", web::get().to(scrape))
+        App::new()
+            .app_data(metrics.clone())
+            .route("/metrics", web::get().to(scrape))
     });
-    let server = server.workers(1).shutdown_signal(async move { stopped.said().await }).bind(bind.0);
-    let server = server.map_err(|error| Failure::because(&format!("listening on metrics.bind {}", bind.0), error))?;
+    let server = server
+        .workers(1)
+        .shutdown_signal(async move { stopped.said().await })
+        .bind(bind.0);
+    let server =
+        server.map_err(|error| Failure::because(&format!("listening on metrics.bind {}", bind.0), error))?;
     Ok(Some(server.run()))
 }
 
@@ -139,9 +170,14 @@ fn tls(settings: &Settings) -> Result<Option<ServerConfig>, Failure> {
     let (certificate, key) = match (&settings.tls_cert, &settings.tls_key) {
         (Some(certificate), Some(key)) => (certificate, key),
         (None, None) => return Ok(None),
-        _ => return Err(Failure::configuration("server.tls_cert and server.tls_key: expected both or neither")),
+        _ => {
+            return Err(Failure::configuration(
+                "server.tls_cert and server.tls_key: expected both or neither",
+            ));
+        }
     };
-    let unusable = |key: &str, error: &dyn std::fmt::Display| Failure::configuration(format!("{key}: {error}"));
+    let unusable =
+        |key: &str, error: &dyn std::fmt::Display| Failure::configuration(format!("{key}: {error}"));
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect)
         .map_err(|error| unusable("server.tls_cert", &error))?;
@@ -152,5 +188,7 @@ fn tls(settings: &Settings) -> Result<Option<ServerConfig>, Failure> {
         .map_err(|error| Failure::because("preparing TLS", error))?
         .with_no_client_auth()
         .with_single_cert(chain, key);
-    config.map(Some).map_err(|error| unusable("server.tls_cert", &error))
+    config
+        .map(Some)
+        .map_err(|error| unusable("server.tls_cert", &error))
 }

@@ -1,0 +1,25 @@
+//! What the tests of the services stand on: a private Postgres with a database for each test, the
+//! service itself on a port of its own, a clock to turn, a receiver that fails and hangs, and the
+//! real binary where a process must be killed.
+//!
+//! Everything ends with the test, also with one that is killed. A part that does not come up panics:
+//! a test has nobody to hand an error to.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot be set up has failed"
+)]
+
+mod cluster;
+mod database;
+mod process;
+mod receiver;
+mod service;
+mod wait;
+
+pub use database::TestDatabase;
+pub use process::{Process, command};
+pub use receiver::{Behaviour, Received, Receiver};
+pub use service::{Service, TestService};
+pub use wait::eventually;

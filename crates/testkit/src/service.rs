@@ -1,0 +1,201 @@
+//! A service as its users meet it, inside the test's process: its own `run`, on a free port.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::thread::JoinHandle;
+
+use identity_core::clock::Clock;
+use identity_core::config::{Schema, Settings, Sources};
+use identity_core::failure::Failure;
+use identity_core::runtime::{Runtime, Stopper, stop};
+use reqwest::{Client, Method, RequestBuilder};
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::database::TestDatabase;
+use crate::wait::eventually;
+
+/// How a service is started: its keys, the settings that its tests share, and its `run`.
+pub struct Service {
+    /// Its configuration.
+    pub schema: &'static Schema,
+    /// `key=value`, for all its tests.
+    pub settings: &'static [&'static str],
+    /// Serves until the word to stop.
+    pub run: fn(Settings, Runtime) -> Pin<Box<dyn Future<Output = Result<(), Failure>>>>,
+}
+
+/// For each service the database that its migrations made, from which those of the tests are copied.
+static TEMPLATES: LazyLock<Mutex<HashMap<&'static str, Arc<OnceCell<String>>>>> =
+    LazyLock::new(Mutex::default);
+
+/// A service that runs until the test ends.
+#[derive(Debug)]
+pub struct TestService {
+    /// Where it is reached, without a slash at the end.
+    pub url: String,
+    /// Its time.
+    pub clock: Clock,
+    /// Its database.
+    pub database: Arc<TestDatabase>,
+    http: Client,
+    running: Option<(Stopper, JoinHandle<Result<(), Failure>>)>,
+}
+
+impl Service {
+    /// Starts an instance on a database of its own, with `settings` (`key=value`) over the shared ones.
+    pub async fn start(&self, settings: &[&str]) -> TestService {
+        let template = TEMPLATES
+            .lock()
+            .await
+            .entry(self.schema.service)
+            .or_default()
+            .clone();
+        let template = template.get_or_init(|| self.template()).await;
+        let database = Arc::new(TestDatabase::copied(template).await);
+        self.start_on(database, &Clock::system(), settings).await
+    }
+
+    /// Starts an instance on a database that is there, as one more beside those that run on it.
+    pub async fn start_on(
+        &self,
+        database: Arc<TestDatabase>,
+        clock: &Clock,
+        settings: &[&str],
+    ) -> TestService {
+        let running = self.try_start(database, clock, settings);
+        let answers = async || {
+            running
+                .get("/readyz")
+                .send()
+                .await
+                .ok()
+                .filter(|answer| answer.status().is_success())
+        };
+        eventually("the service is ready", answers).await;
+        running
+    }
+
+    /// Starts an instance without waiting until it is ready, which it may never be.
+    #[must_use]
+    pub fn try_start(&self, database: Arc<TestDatabase>, clock: &Clock, settings: &[&str]) -> TestService {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shared = [
+            format!("database.postgres.url={}", database.url()),
+            "server.workers=1".to_owned(),
+        ];
+        let all = self
+            .settings
+            .iter()
+            .chain(settings)
+            .map(|&setting| setting.to_owned());
+        let sources = Sources {
+            overrides: shared.into_iter().chain(all).collect(),
+            ..Sources::default()
+        };
+        let (stopper, stopped) = stop();
+        let (schema, run, its_clock) = (self.schema, self.run, clock.clone());
+        // A thread of its own, like a process: what the service does does not wait for the test.
+        let thread = std::thread::spawn(move || {
+            let settings = Settings::load(schema, &sources)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(run(
+                settings,
+                Runtime {
+                    listener,
+                    clock: its_clock,
+                    stop: stopped,
+                },
+            ))
+        });
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        TestService {
+            url,
+            clock: clock.clone(),
+            database,
+            http,
+            running: Some((stopper, thread)),
+        }
+    }
+
+    async fn template(&self) -> String {
+        let database = Arc::new(TestDatabase::empty().await);
+        self.start_on(database.clone(), &Clock::system(), &[])
+            .await
+            .stop()
+            .await
+            .unwrap();
+        Arc::into_inner(database)
+            .expect("the service is stopped")
+            .into_template()
+    }
+}
+
+impl TestService {
+    /// Begins a request to `path`, which begins with a slash.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Begins a GET.
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    /// Begins a POST.
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.request(Method::POST, path)
+    }
+
+    /// Begins a PATCH.
+    pub fn patch(&self, path: &str) -> RequestBuilder {
+        self.request(Method::PATCH, path)
+    }
+
+    /// Begins a DELETE.
+    pub fn delete(&self, path: &str) -> RequestBuilder {
+        self.request(Method::DELETE, path)
+    }
+
+    /// Says stop and gives how the service ended.
+    ///
+    /// # Errors
+    /// The service's own failure.
+    pub async fn stop(mut self) -> Result<(), Failure> {
+        let (stopper, thread) = self.running.take().expect("it runs");
+        stopper.stop();
+        tokio::task::spawn_blocking(move || thread.join().expect("no panic"))
+            .await
+            .unwrap()
+    }
+
+    /// Waits until the service ends by itself, and gives how.
+    ///
+    /// # Errors
+    /// The service's own failure.
+    pub async fn ended(mut self) -> Result<(), Failure> {
+        let (_stopper, thread) = self.running.take().expect("it runs");
+        tokio::task::spawn_blocking(move || thread.join().expect("no panic"))
+            .await
+            .unwrap()
+    }
+}
+
+impl Drop for TestService {
+    fn drop(&mut self) {
+        if let Some((stopper, thread)) = self.running.take() {
+            stopper.stop();
+            drop(thread.join());
+        }
+    }
+}

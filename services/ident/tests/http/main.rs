@@ -1,0 +1,17 @@
+//! ident as its users meet it: over HTTP, against a real Postgres. A file for each thing it does.
+
+mod records;
+
+use ident::config::{Config, SCHEMA};
+use identity_testkit::Service;
+
+/// ident with open records and a key, as most tests need it.
+pub static IDENT: Service = Service {
+    schema: &SCHEMA,
+    settings: &[
+        "auth.records=open",
+        "database.encryption_key=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+        "outgoing.allow_private=true",
+    ],
+    run: |settings, runtime| Box::pin(async move { ident::run(Config::read(&settings)?, runtime).await }),
+};
