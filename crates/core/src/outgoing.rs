@@ -1,4 +1,5 @@
-//! Requests to other hosts: with a time limit, no redirect to another host, and none to a private
+//! Requests to other hosts: with a time limit, no redirect to another host, none at all of what is
+//! posted, and none to a private
 //! address unless the configuration allows it, so that nobody can use a service to reach what only
 //! its own network should.
 
@@ -21,6 +22,8 @@ const MOST_REDIRECTS: usize = 5;
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     client: Client,
+    /// For all but GET and HEAD: a redirect would turn them into a GET, whose success means nothing.
+    posting: Client,
     allowed: Arc<AllowPrivate>,
 }
 
@@ -45,16 +48,22 @@ impl Outgoing {
                 attempt.follow()
             }
         });
-        let client = Client::builder()
-            .user_agent(concat!("identity-services/", env!("CARGO_PKG_VERSION")))
-            .timeout(settings.timeout.0)
-            .connect_timeout(settings.timeout.0)
-            .redirect(redirects)
-            .no_proxy()
-            .dns_resolver(PublicOnly(allowed.clone()))
-            .build()
-            .map_err(|error| Failure::because("preparing the HTTP client", error))?;
-        Ok(Self { client, allowed })
+        let client = |redirects: Policy| {
+            Client::builder()
+                .user_agent(concat!("identity-services/", env!("CARGO_PKG_VERSION")))
+                .timeout(settings.timeout.0)
+                .connect_timeout(settings.timeout.0)
+                .redirect(redirects)
+                .no_proxy()
+                .dns_resolver(PublicOnly(allowed.clone()))
+                .build()
+                .map_err(|error| Failure::because("preparing the HTTP client", error))
+        };
+        Ok(Self {
+            client: client(redirects)?,
+            posting: client(Policy::none())?,
+            allowed,
+        })
     }
 
     /// Begins a request to `url`.
@@ -70,7 +79,8 @@ impl Outgoing {
         };
         match literal.filter(|address| !may_reach(&self.allowed, *address)) {
             Some(address) => Err(Forbidden(address.to_string())),
-            None => Ok(self.client.request(method, url)),
+            None if method.is_safe() => Ok(self.client.request(method, url)),
+            None => Ok(self.posting.request(method, url)),
         }
     }
 }

@@ -2,12 +2,18 @@
 
 use std::io::IsTerminal;
 
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 use crate::failure::Failure;
+
+/// Where our own lines come from. At debug and trace only these speak, whatever `log.level` says:
+/// libraries tell the values of parameters and headers there, which nobody may read.
+const OURS: [&str; 5] = ["identity_core", "ident", "tokenstore", "idm_users", "eida_auth"];
 
 /// Starts logging to standard error for this process.
 ///
@@ -15,9 +21,16 @@ use crate::failure::Failure;
 /// [`Failure::Configuration`] when `log.level` is no level and no list of directives.
 pub fn start(log: &Log) -> Result<(), Failure> {
     // A bare level is meant for our own lines; libraries tell at theirs what only their authors need.
-    let directives = match log.level.parse::<tracing::Level>() {
+    let directives = match log.level.parse::<LevelFilter>() {
         Ok(_) => format!("{},actix_server=warn,refinery_core=warn", log.level),
-        Err(_) => log.level.clone(),
+        Err(_) if log.level.contains(['=', ',']) => log.level.clone(),
+        // To the filter it would be the name of a library, and nothing would be logged.
+        Err(_) => {
+            return Err(Failure::configuration(format!(
+                "log.level: expected error, warn, info, debug, trace, or directives such as `info,ident=debug`, found `{}`",
+                log.level
+            )));
+        }
     };
     let filter = EnvFilter::try_new(directives)
         .map_err(|error| Failure::configuration(format!("log.level: {error}")))?;
@@ -27,7 +40,11 @@ pub fn start(log: &Log) -> Result<(), Failure> {
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let registry = tracing_subscriber::registry().with(filter);
+    let discreet = filter_fn(|about| {
+        let source = about.target().split("::").next().unwrap_or_default();
+        *about.level() <= Level::INFO || OURS.contains(&source)
+    });
+    let registry = tracing_subscriber::registry().with(filter).with(discreet);
     let started = if json {
         registry
             .with(

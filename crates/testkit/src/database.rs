@@ -3,9 +3,11 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tokio_postgres::config::Host;
 use tokio_postgres::{Client, NoTls};
 
 use crate::cluster::{Cluster, cluster};
+use crate::proxy::{Proxy, Target};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -41,6 +43,25 @@ impl TestDatabase {
     #[must_use]
     pub fn url(&self) -> String {
         cluster().url(&self.name)
+    }
+
+    /// A proxy before Postgres, and the connection string that leads through it.
+    ///
+    /// # Panics
+    /// Where the tests were given several Postgres hosts.
+    #[must_use]
+    pub fn behind_proxy(&self) -> (Proxy, String) {
+        let url = self.url();
+        let parameters: tokio_postgres::Config = url.parse().unwrap();
+        let port = parameters.get_ports().first().copied().unwrap_or(5432);
+        let target = match parameters.get_hosts() {
+            [Host::Tcp(name)] => Target::Tcp(format!("{name}:{port}")),
+            [Host::Unix(directory)] => Target::Unix(directory.join(format!(".s.PGSQL.{port}"))),
+            hosts => panic!("one host, not {hosts:?}"),
+        };
+        let proxy = Proxy::start(target);
+        let url = with_address(&url, &proxy.address.to_string());
+        (proxy, url)
     }
 
     /// A connection, beside the service, whose unqualified names are those of `schema`.
@@ -100,4 +121,27 @@ async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
+}
+
+/// Puts another host and port into a connection URL.
+fn with_address(url: &str, address: &str) -> String {
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    let at = if user.is_empty() { "" } else { "@" };
+    format!("{scheme}://{user}{at}{address}/{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_address;
+
+    #[test]
+    fn the_address_is_replaced_in_any_url() {
+        assert_eq!(
+            with_address("postgresql://u:p@%2Frun:1/a?x=y", "h:2"),
+            "postgresql://u:p@h:2/a?x=y"
+        );
+        assert_eq!(with_address("postgresql://h/a", "h:2"), "postgresql://h:2/a");
+    }
 }

@@ -1,6 +1,6 @@
 //! What the tests of the services stand on: a private Postgres with a database for each test, the
-//! service itself on a port of its own, a clock to turn, a receiver that fails and hangs, and the
-//! real binary where a process must be killed.
+//! service itself on a port of its own, a clock to turn, a receiver that fails and hangs, a network
+//! that can be cut, and the real binary where a process must be killed.
 //!
 //! Everything ends with the test, also with one that is killed. A part that does not come up panics:
 //! a test has nobody to hand an error to.
@@ -11,15 +11,20 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+mod certificates;
 mod cluster;
 mod database;
 mod process;
+mod proxy;
 mod receiver;
 mod service;
 mod wait;
 
+pub use certificates::{Authority, Certified};
 pub use database::TestDatabase;
-pub use process::{Process, command};
+pub use process::{Process, command, output};
+pub use proxy::{Proxy, Target};
 pub use receiver::{Behaviour, Received, Receiver};
+pub use rustix::process::Signal;
 pub use service::{Service, TestService};
 pub use wait::eventually;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
@@ -20,6 +21,14 @@ pub fn command(binary: &str, environment: &BTreeMap<&str, String>, arguments: &[
         .args(arguments)
         .stdin(Stdio::null());
     command
+}
+
+/// Runs `command`, which must end by itself, to its end.
+pub async fn output(command: Command) -> Output {
+    let mut command = tokio::process::Command::from(command);
+    let ended = command.kill_on_drop(true).output();
+    let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
+    ended.expect("the command ends by itself").unwrap()
 }
 
 /// A running binary, killed with the test.
@@ -45,15 +54,31 @@ impl Process {
         std::fs::read_to_string(self.log.path()).unwrap()
     }
 
+    /// The lines of its log that are JSON.
+    #[must_use]
+    pub fn entries(&self) -> Vec<serde_json::Value> {
+        let log = self.log();
+        log.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
     /// Where it listens, which its log says when it serves.
     pub async fn address(&self) -> SocketAddr {
-        eventually("the process listens", async || {
-            let log = self.log();
-            let line = log
-                .lines()
-                .find(|line| line.contains("\"listening\""))?
-                .to_owned();
-            let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+        self.address_in("listening").await
+    }
+
+    /// Where `/metrics` is.
+    pub async fn metrics_address(&self) -> SocketAddr {
+        self.address_in("listening for metrics").await
+    }
+
+    async fn address_in(&self, message: &str) -> SocketAddr {
+        eventually(message, async || {
+            let entries = self.entries();
+            let line = entries
+                .iter()
+                .find(|line| line.get("message").is_some_and(|text| text == message))?;
             line.get("address")?.as_str()?.parse().ok()
         })
         .await

@@ -10,10 +10,12 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::Value;
 
 /// What the receiver does with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Behaviour {
     /// Answers with this status at once.
     Answer(u16),
+    /// Answers with this status and this `Location`.
+    Redirect(u16, String),
     /// Does not answer for so long, and then with 200.
     Hang(Duration),
 }
@@ -21,6 +23,8 @@ pub enum Behaviour {
 /// A request that came.
 #[derive(Debug, Clone)]
 pub struct Received {
+    /// Its method.
+    pub method: String,
     /// Its path.
     pub path: String,
     /// Its headers, names in lower case.
@@ -65,7 +69,12 @@ impl Receiver {
     /// Starts one that answers 204 to all.
     #[must_use]
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// Starts one where somebody else has chosen the address.
+    #[must_use]
+    pub fn start_on(listener: TcpListener) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             received: Mutex::default(),
@@ -141,14 +150,15 @@ async fn receive(shared: web::Data<Shared>, request: HttpRequest, body: String) 
         .map(|(name, value)| (name.to_string(), text(value)))
         .collect();
     let mut received = Received {
+        method: request.method().to_string(),
         path: request.path().to_owned(),
         headers,
         body,
         status: 0,
     };
     let behaviour = shared.decide.lock().unwrap_or_else(PoisonError::into_inner)(&received);
-    received.status = match behaviour {
-        Behaviour::Answer(status) => status,
+    received.status = match &behaviour {
+        Behaviour::Answer(status) | Behaviour::Redirect(status, _) => *status,
         Behaviour::Hang(_) => 0,
     };
     shared
@@ -158,6 +168,9 @@ async fn receive(shared: web::Data<Shared>, request: HttpRequest, body: String) 
         .push(received);
     match behaviour {
         Behaviour::Answer(status) => HttpResponse::new(StatusCode::from_u16(status).unwrap()),
+        Behaviour::Redirect(status, location) => HttpResponse::build(StatusCode::from_u16(status).unwrap())
+            .insert_header(("location", location))
+            .finish(),
         Behaviour::Hang(time) => {
             tokio::time::sleep(time).await;
             HttpResponse::Ok().finish()

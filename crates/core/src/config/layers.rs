@@ -155,7 +155,14 @@ pub(super) fn from_overrides(schema: &Schema, overrides: &[String]) -> Result<La
             "command line: --set {text}: expected key=value"
         ))),
     };
-    checked(schema, overrides.iter().map(parse).collect::<Result<_, _>>()?)
+    let mut settings: Vec<Setting> = Vec::new();
+    for setting in overrides.iter().map(parse) {
+        let setting = setting?;
+        // The last of several for one key counts.
+        settings.retain(|earlier| earlier.key != setting.key);
+        settings.push(setting);
+    }
+    checked(schema, settings)
 }
 
 /// Refuses unknown keys, splits lists, and puts what a `…_file` key names in the place of its secret.

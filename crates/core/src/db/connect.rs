@@ -1,13 +1,19 @@
 //! From the settings to the parameters of a connection.
 
+use std::time::Duration;
+
 use secrecy::ExposeSecret;
-use tokio_postgres::config::{LoadBalanceHosts, SslMode as Negotiation, TargetSessionAttrs};
+use tokio_postgres::config::{Host, SslMode as Negotiation, TargetSessionAttrs};
 use url::form_urlencoded;
 
 use crate::config::{Postgres, SslMode};
 use crate::failure::Failure;
 
-/// The parameters for `settings`, as `application` in Postgres's own lists of connections.
+/// How long a connection may be idle before it is asked whether its other end is still there.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// The parameters for `settings`, one for each host, as `application` in Postgres's own lists of
+/// connections.
 ///
 /// `settings` loses what its URL says of TLS to its own fields: tokio-postgres knows neither the
 /// verifying modes nor the files.
@@ -17,7 +23,7 @@ use crate::failure::Failure;
 pub(super) fn parameters(
     settings: &mut Postgres,
     application: &str,
-) -> Result<tokio_postgres::Config, Failure> {
+) -> Result<Vec<tokio_postgres::Config>, Failure> {
     let mut parameters = match settings.url.clone() {
         Some(url) => from_url(settings, url.expose_secret())?,
         None => from_fields(settings),
@@ -35,18 +41,75 @@ pub(super) fn parameters(
         ))
         .connect_timeout(settings.connect_timeout.0)
         .keepalives(true)
+        .keepalives_idle(IDLE)
+        .tcp_user_timeout(settings.connect_timeout.0)
         .ssl_mode(match settings.sslmode {
             SslMode::Disable => Negotiation::Disable,
             SslMode::Prefer => Negotiation::Prefer,
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Negotiation::Require,
         });
-    if parameters.get_hosts().len() > 1 {
-        // After a failover the first host that answers may be one that only reads.
-        parameters
-            .target_session_attrs(TargetSessionAttrs::ReadWrite)
-            .load_balance_hosts(LoadBalanceHosts::Disable);
+    let count = parameters.get_hosts().len().max(parameters.get_hostaddrs().len());
+    if count < 2 {
+        return Ok(vec![parameters]);
     }
-    Ok(parameters)
+    // After a failover the first host that answers may be one that only reads.
+    parameters.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    Ok((0..count).map(|index| only_host(&parameters, index)).collect())
+}
+
+/// `all`, but of its hosts only the one at `index`.
+fn only_host(all: &tokio_postgres::Config, index: usize) -> tokio_postgres::Config {
+    let mut one = tokio_postgres::Config::new();
+    match all.get_hosts().get(index) {
+        Some(Host::Tcp(name)) => {
+            one.host(name);
+        }
+        Some(Host::Unix(directory)) => {
+            one.host_path(directory);
+        }
+        None => {}
+    }
+    if let Some(address) = all.get_hostaddrs().get(index) {
+        one.hostaddr(*address);
+    }
+    let ports = all.get_ports();
+    if let Some(port) = ports.get(index).or_else(|| ports.first()) {
+        one.port(*port);
+    }
+    if let Some(user) = all.get_user() {
+        one.user(user);
+    }
+    if let Some(password) = all.get_password() {
+        one.password(password);
+    }
+    if let Some(database) = all.get_dbname() {
+        one.dbname(database);
+    }
+    if let Some(options) = all.get_options() {
+        one.options(options);
+    }
+    if let Some(name) = all.get_application_name() {
+        one.application_name(name);
+    }
+    if let Some(timeout) = all.get_connect_timeout() {
+        one.connect_timeout(*timeout);
+    }
+    if let Some(timeout) = all.get_tcp_user_timeout() {
+        one.tcp_user_timeout(*timeout);
+    }
+    if let Some(interval) = all.get_keepalives_interval() {
+        one.keepalives_interval(interval);
+    }
+    if let Some(retries) = all.get_keepalives_retries() {
+        one.keepalives_retries(retries);
+    }
+    one.keepalives(all.get_keepalives())
+        .keepalives_idle(all.get_keepalives_idle())
+        .ssl_mode(all.get_ssl_mode())
+        .ssl_negotiation(all.get_ssl_negotiation())
+        .channel_binding(all.get_channel_binding())
+        .target_session_attrs(all.get_target_session_attrs());
+    one
 }
 
 fn from_fields(settings: &Postgres) -> tokio_postgres::Config {

@@ -75,9 +75,28 @@ impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
         Self {
             kind: kind(&error),
-            cause: causes(&error),
+            cause: cause(&error),
         }
     }
+}
+
+/// What the operator reads: without the detail and the hint of Postgres's, which show values of rows.
+fn cause(error: &tokio_postgres::Error) -> String {
+    let Some(db) = error.as_db_error() else {
+        return causes(error);
+    };
+    let mut cause = format!(
+        "{}: {} (SQLSTATE {}",
+        db.severity(),
+        db.message(),
+        db.code().code()
+    );
+    for (what, name) in [("table", db.table()), ("constraint", db.constraint())] {
+        if let Some(name) = name {
+            cause = format!("{cause}, {what} {name}");
+        }
+    }
+    cause + ")"
 }
 
 impl From<PoolError> for Error {
@@ -85,7 +104,7 @@ impl From<PoolError> for Error {
         match error {
             PoolError::Backend(error) => Self {
                 kind: ErrorKind::Unavailable,
-                cause: causes(&error),
+                cause: cause(&error),
             },
             PoolError::Timeout(_) => Self::unavailable("no connection became free in time"),
             other => Self::unavailable(causes(&other)),

@@ -6,6 +6,7 @@
 mod connect;
 pub mod encryption_keys;
 mod error;
+mod hosts;
 pub mod lock;
 pub mod migrate;
 mod pool;

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use deadpool_postgres::{Client, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio::sync::Mutex;
 
+use super::hosts::Hosts;
 use super::watch::{self, Outage};
 use super::{Error, connect, tls};
 use crate::config::Postgres;
@@ -18,8 +19,7 @@ pub struct Database {
     pool: Pool,
     outage: Outage,
     settings: Arc<Postgres>,
-    parameters: tokio_postgres::Config,
-    connector: tokio_postgres_rustls::MakeRustlsConnect,
+    hosts: Hosts,
 }
 
 impl Database {
@@ -32,28 +32,34 @@ impl Database {
         let mut settings = settings.clone();
         let parameters = connect::parameters(&mut settings, service)?;
         let connector = tls::connector(&settings)?;
-        let manager = Manager::from_config(
-            parameters.clone(),
-            connector.clone(),
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
-        );
+        let hosts = Hosts::new(parameters, connector, settings.connect_timeout.0);
+        let fast = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_connect(tokio_postgres::Config::new(), hosts.clone(), fast);
         let timeout = Some(settings.connect_timeout.0);
+        let outage = Outage::default();
+        let old = {
+            let outage = outage.clone();
+            Hook::sync_fn(move |_, about| match outage.was_after(about.created) {
+                true => Err(HookError::message("the connection is from before an outage")),
+                false => Ok(()),
+            })
+        };
         let pool = Pool::builder(manager)
             .max_size(settings.pool_size + workers)
             .runtime(Runtime::Tokio1)
             .wait_timeout(timeout)
             .create_timeout(timeout)
             .recycle_timeout(timeout)
+            .pre_recycle(old)
             .build()
             .map_err(|error| Failure::because("building the connection pool", error))?;
         let database = Self {
             pool,
-            outage: Outage::default(),
+            outage,
             settings: Arc::new(settings),
-            parameters,
-            connector,
+            hosts,
         };
         database.first_answer().await?;
         Ok(database)
@@ -84,13 +90,7 @@ impl Database {
     /// # Errors
     /// What tokio-postgres says when it cannot connect.
     pub async fn connect(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
-        let (client, connection) = self.parameters.connect(self.connector.clone()).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = causes(&error), "a connection to Postgres ended");
-            }
-        });
-        Ok(client)
+        self.hosts.connect().await.map(|(client, _)| client)
     }
 
     /// A connection of the pool, for transactions.
@@ -125,7 +125,12 @@ impl Database {
     /// # Errors
     /// [`Failure::Unreachable`], always: it returns for no other reason.
     pub async fn watch(&self) -> Failure {
-        watch::until_given_up(self, &self.outage, self.settings.outage_exit).await
+        let Postgres {
+            connect_timeout,
+            outage_exit,
+            ..
+        } = &*self.settings;
+        watch::until_given_up(self, &self.outage, connect_timeout.0, *outage_exit).await
     }
 
     /// The schema that holds the service's tables.
@@ -180,7 +185,7 @@ impl Reader {
         }
         let mut shared = self.shared.lock().await;
         match &*shared {
-            Some(client) if !client.is_closed() => Ok(client.clone()),
+            Some(client) if !client.is_closed() && !self.is_old(client) => Ok(client.clone()),
             _ => {
                 // The lost one goes first, or the pool could be too small for its successor.
                 *shared = None;
@@ -189,5 +194,12 @@ impl Reader {
                 Ok(client)
             }
         }
+    }
+
+    /// Whether an outage came after the connection was made. It may look as if it were open when the
+    /// other end is long gone.
+    fn is_old(&self, client: &Client) -> bool {
+        let about = Client::metrics(client);
+        self.database.outage.was_after(about.created)
     }
 }

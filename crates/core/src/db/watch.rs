@@ -1,8 +1,8 @@
 //! Knows whether Postgres is within reach, over a connection of its own, so that a busy pool is
 //! not mistaken for an outage.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -20,34 +20,64 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// An answer that takes longer counts as none.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Whether Postgres is out of reach now.
+/// Whether Postgres is out of reach now, and when it last was.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Outage(Arc<AtomicBool>);
+pub(super) struct Outage(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    on: AtomicBool,
+    last: Mutex<Option<std::time::Instant>>,
+}
 
 impl Outage {
     pub(super) fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.on.load(Ordering::Relaxed)
     }
 
-    fn set(&self, on: bool) {
-        self.0.store(on, Ordering::Relaxed);
+    /// Whether Postgres was out of reach after `moment`; connections from before cannot be trusted.
+    pub(super) fn was_after(&self, moment: std::time::Instant) -> bool {
+        let last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last > moment)
+    }
+
+    fn begin_or_go_on(&self) {
+        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::time::Instant::now());
+        self.0.on.store(true, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.0.on.store(false, Ordering::Relaxed);
     }
 }
 
-pub(super) async fn until_given_up(database: &Database, outage: &Outage, exit: OutageExit) -> Failure {
+pub(super) async fn until_given_up(
+    database: &Database,
+    outage: &Outage,
+    connect_timeout: Duration,
+    exit: OutageExit,
+) -> Failure {
     let mut connection = None;
     let mut lost: Option<(Instant, Duration)> = None;
     loop {
-        let Err(cause) = ask(database, &mut connection).await else {
+        let patience = match (&connection, &exit, &lost) {
+            (Some(_), ..) => PATIENCE,
+            // The hosts are tried one after the other, but not beyond the time of giving up.
+            (None, OutageExit::After(limit), Some((since, _))) => {
+                connect_timeout.min(limit.saturating_sub(since.elapsed()))
+            }
+            (None, ..) => connect_timeout,
+        };
+        let Err(cause) = ask(database, &mut connection, patience).await else {
             if let Some((since, _)) = lost.take() {
                 tracing::info!(seconds = since.elapsed().as_secs(), "Postgres is back");
-                outage.set(false);
+                outage.end();
             }
             sleep(PAUSE).await;
             continue;
         };
         connection = None;
-        outage.set(true);
+        outage.begin_or_go_on();
         let (since, pause) = *lost.get_or_insert_with(|| {
             tracing::error!(cause, "Postgres is out of reach; requests are answered 503");
             (Instant::now(), PAUSE)
@@ -64,7 +94,11 @@ pub(super) async fn until_given_up(database: &Database, outage: &Outage, exit: O
     }
 }
 
-async fn ask(database: &Database, connection: &mut Option<tokio_postgres::Client>) -> Result<(), String> {
+async fn ask(
+    database: &Database,
+    connection: &mut Option<tokio_postgres::Client>,
+    patience: Duration,
+) -> Result<(), String> {
     let asked = async {
         let client = match connection.take() {
             Some(client) => client,
@@ -73,7 +107,7 @@ async fn ask(database: &Database, connection: &mut Option<tokio_postgres::Client
         client.simple_query("").await?;
         Ok::<_, tokio_postgres::Error>(client)
     };
-    match timeout(PATIENCE, asked).await {
+    match timeout(patience, asked).await {
         Ok(Ok(client)) => {
             *connection = Some(client);
             Ok(())

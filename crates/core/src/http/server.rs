@@ -64,17 +64,19 @@ where
         .flatten()
         .map(Server::handle)
         .collect();
-    let metrics_server = async {
-        match metrics_server {
-            Some(server) => server.await,
-            None => std::future::pending().await,
-        }
+    // Both end at the word to stop, the one with nothing left to do first: it must not take the
+    // other's open requests with it.
+    let serving = async {
+        let metrics_server = async {
+            match metrics_server {
+                Some(server) => server.await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(server, metrics_server).map(|_| ())
     };
     tokio::select! {
-        ended = server => ended.map_err(|error| Failure::because("serving", error)),
-        ended = metrics_server => {
-            ended.map_err(|error| Failure::because("serving metrics", error))
-        }
+        ended = serving => ended.map_err(|error| Failure::because("serving", error)),
         failure = database.watch() => {
             for handle in handles {
                 handle.stop(false).await;
@@ -129,7 +131,7 @@ where
         .workers(settings.worker_count())
         .client_request_timeout(settings.header_timeout.0)
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-        .shutdown_timeout(settings.shutdown_grace.0.as_secs())
+        .shutdown_timeout(whole_seconds(settings.shutdown_grace.0))
         .shutdown_signal(async move { stopped.said().await });
     let listening = match tls {
         Some(tls) => server.listen_rustls_0_23(listener, tls),
@@ -159,11 +161,20 @@ fn metrics_server(base: &Base, metrics: &Metrics, stop: &Stop) -> Result<Option<
     });
     let server = server
         .workers(1)
+        .shutdown_timeout(1)
         .shutdown_signal(async move { stopped.said().await })
         .bind(bind.0);
     let server =
         server.map_err(|error| Failure::because(&format!("listening on metrics.bind {}", bind.0), error))?;
+    for address in server.addrs() {
+        tracing::info!(%address, "listening for metrics");
+    }
     Ok(Some(server.run()))
+}
+
+/// A part of a second counts as one, so that a short time does not become none.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 fn tls(settings: &Settings) -> Result<Option<ServerConfig>, Failure> {

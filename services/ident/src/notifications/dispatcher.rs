@@ -30,6 +30,10 @@ const POLL: Duration = Duration::from_millis(500);
 /// is still on its way.
 const LEASE_BEYOND_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long Postgres may take to give events out or to note how a delivery went: on a connection
+/// whose other end is gone it would be for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Delivers the events of one instance.
 #[derive(Debug, Clone)]
 pub struct Dispatcher(Arc<Parts>);
@@ -101,7 +105,7 @@ impl Dispatcher {
     pub async fn run(&self, stop: &Stop) {
         let mut deliveries = JoinSet::new();
         while !stop.is_said() {
-            let claimed = match self.claim(AT_ONCE - deliveries.len()).await {
+            let claimed = match in_time(self.claim(AT_ONCE.saturating_sub(deliveries.len()))).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
                     tracing::warn!(%error, "events cannot be claimed");
@@ -138,8 +142,8 @@ impl Dispatcher {
     async fn deliver(&self, event: Event) {
         let posted = self.post(&event).await;
         let noted = match &posted {
-            Ok(()) => self.delivered(&event).await,
-            Err(error) => self.failed(&event, error).await,
+            Ok(()) => in_time(self.delivered(&event)).await,
+            Err(error) => in_time(self.failed(&event, error)).await,
         };
         if let Err(error) = noted {
             // The claim runs out by itself, and the event is told again.
@@ -228,9 +232,11 @@ impl Dispatcher {
     /// Keeps the gauges of what waits up to date until `stop` is said.
     pub async fn measure(&self, stop: &Stop) {
         while !stop.is_said() {
-            if let Ok(client) = self.0.database.client().await
-                && let Ok((waiting, oldest, dead)) = store::depth(&client, self.0.clock.now()).await
-            {
+            let depth = async {
+                let client = self.0.database.client().await?;
+                store::depth(&client, self.0.clock.now()).await
+            };
+            if let Ok((waiting, oldest, dead)) = in_time(depth).await {
                 self.0.counts.waiting.set(waiting);
                 self.0.counts.oldest.set(oldest);
                 self.0.counts.kept_dead.set(dead);
@@ -241,4 +247,9 @@ impl Dispatcher {
             }
         }
     }
+}
+
+async fn in_time<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let answer = tokio::time::timeout(PATIENCE, asked).await;
+    answer.unwrap_or_else(|_| Err(Error::unavailable("no answer in time")))
 }

@@ -31,14 +31,16 @@ pub async fn claim(
     lease: Duration,
     now: Timestamp,
 ) -> Result<Vec<Event>, Error> {
+    // Materialized: a plan may run a sub-query more than once, and would then claim more than `most`.
     let sql = format!(
-        "UPDATE user_events SET attempts = attempts + 1, next_attempt_at = $3
-         WHERE (user_id, id) IN (
-             SELECT e.user_id, e.id FROM user_events e
+        "WITH due AS MATERIALIZED (
+             SELECT e.user_id AS due_user, e.id AS due_id FROM user_events e
              WHERE e.dead_at IS NULL AND e.next_attempt_at <= $1
                AND NOT EXISTS (SELECT FROM user_events p
                                WHERE p.user_id = e.user_id AND p.id < e.id AND p.dead_at IS NULL)
              ORDER BY e.next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+         UPDATE user_events SET attempts = attempts + 1, next_attempt_at = $3
+         FROM due WHERE user_id = due_user AND id = due_id
          RETURNING {EVENT}"
     );
     let statement = client.prepare_cached(&sql).await?;

@@ -74,7 +74,14 @@ struct Range {
 
 impl Range {
     fn read(text: &str) -> Option<Self> {
-        let range: Mime = text.parse().ok()?;
+        // Blanks and nothing at all may stand around a semicolon (RFC 9110, 5.6.6), which `mime` does
+        // not know.
+        let parts: Vec<&str> = text
+            .split(';')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .collect();
+        let range: Mime = parts.join(";").parse().ok()?;
         let quality = match range.get_param("q") {
             None => 1000,
             Some(q) => thousandths(q.as_str())?,

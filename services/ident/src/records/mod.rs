@@ -6,5 +6,6 @@ mod model;
 mod patch;
 mod query;
 mod store;
+mod words;
 
 pub use model::{ServiceName, User};

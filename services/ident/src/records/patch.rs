@@ -5,6 +5,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use identity_core::http::body::json;
 use identity_core::http::{Invalid, Problem};
 use json_patch::PatchOperation;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::model::{Draft, NewToken, ServiceName, User};
@@ -14,6 +15,11 @@ pub const MEDIA_TYPES: &str = "application/json-patch+json, application/merge-pa
 
 /// RFC 5789, 3.1.
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// How deep the path of an operation may reach, and how much deeper all copies and moves of a patch
+/// may lay what they find. JSON that is read nests at most 128 deep; what patches build of it could
+/// otherwise nest deeper than the stack is.
+const DEEPEST: usize = 128;
 
 /// How much a patch may copy within a record, in bytes of JSON. Each copy can double what is there:
 /// without a bound a few dozen operations fill the memory.
@@ -46,9 +52,7 @@ impl Patch {
         match media_type {
             Some("application/json-patch+json") => {
                 let sent = json(body)?;
-                let operations = serde_json::from_value(sent.clone()).map_err(|error| {
-                    Problem::invalid(vec![Invalid::new("", format!("expected a JSON Patch: {error}"))])
-                })?;
+                let operations = read_operations(&sent).map_err(|error| Problem::invalid(vec![error]))?;
                 Ok(Self::Operations(operations, sent))
             }
             Some("application/merge-patch+json") => Ok(Self::Merge(json(body)?)),
@@ -116,19 +120,70 @@ impl Patch {
     }
 }
 
-fn apply_operations(operations: &json_patch::Patch, document: &mut Value) -> Result<(), PatchError> {
-    let mut may_copy = MOST_COPIED;
-    for (index, operation) in operations.0.iter().enumerate() {
-        if let PatchOperation::Copy(copy) = operation
-            && let Ok(source) = copy.from.resolve(document)
-        {
-            let too_much = || PatchError::Operation(index, "the patch copies too much".to_owned());
-            may_copy = may_copy.checked_sub(size(source)).ok_or_else(too_much)?;
+fn read_operations(sent: &Value) -> Result<json_patch::Patch, Invalid> {
+    let Value::Array(sent) = sent else {
+        return Err(Invalid::new("", "expected a list of operations (RFC 6902)"));
+    };
+    let read = sent.iter().enumerate().map(|(index, operation)| {
+        let invalid = |detail: String| Invalid::new(format!("/{index}"), detail);
+        // Derived readers also take a list for an object and a number for a name.
+        if !operation.get("op").is_some_and(Value::is_string) {
+            return Err(invalid(
+                "expected an object with the operation's name as op".to_owned(),
+            ));
         }
+        PatchOperation::deserialize(operation)
+            .map_err(|error| invalid(format!("expected an operation of JSON Patch: {error}")))
+    });
+    read.collect::<Result<_, _>>().map(json_patch::Patch)
+}
+
+fn apply_operations(operations: &json_patch::Patch, document: &mut Value) -> Result<(), PatchError> {
+    let mut left = Left {
+        bytes: MOST_COPIED,
+        levels: DEEPEST,
+    };
+    for (index, operation) in operations.0.iter().enumerate() {
+        left.spend(operation, document)
+            .map_err(|detail| PatchError::Operation(index, detail.to_owned()))?;
         json_patch::patch(document, std::slice::from_ref(operation))
             .map_err(|error| PatchError::Operation(index, error.kind.to_string()))?;
     }
     Ok(())
+}
+
+/// What a patch may still do: without bounds, a small one can fill the memory or the stack.
+struct Left {
+    /// How much it may copy.
+    bytes: usize,
+    /// How much deeper it may lay what it finds.
+    levels: usize,
+}
+
+impl Left {
+    fn spend(&mut self, operation: &PatchOperation, document: &Value) -> Result<(), &'static str> {
+        let depth = operation.path().count();
+        if depth > DEEPEST {
+            return Err("the path reaches too deep");
+        }
+        let from = match operation {
+            PatchOperation::Copy(copy) => &copy.from,
+            PatchOperation::Move(moved) => &moved.from,
+            _ => return Ok(()),
+        };
+        let deeper = depth.saturating_sub(from.count());
+        self.levels = self
+            .levels
+            .checked_sub(deeper)
+            .ok_or("the patch nests too deep")?;
+        if let (PatchOperation::Copy(_), Ok(source)) = (operation, from.resolve(document)) {
+            self.bytes = self
+                .bytes
+                .checked_sub(size(source))
+                .ok_or("the patch copies too much")?;
+        }
+        Ok(())
+    }
 }
 
 /// About how many bytes of JSON a value is.
@@ -165,3 +220,6 @@ fn strip_tokens(value: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

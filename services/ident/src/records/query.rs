@@ -4,7 +4,8 @@ use actix_web::http::header::HeaderValue;
 use identity_core::http::{Invalid, Problem};
 use url::form_urlencoded;
 
-use super::model::{Email, ServiceName, checked_text, words_of_search};
+use super::model::{Email, ServiceName, checked_text, escaped};
+use super::words::words_of_search;
 
 /// How many records a page has unless it is said.
 const PAGE_SIZE: usize = 100;
@@ -97,7 +98,7 @@ impl ListQuery {
     }
 
     fn link(&self, position: Option<(&str, i64)>) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::from("/?"));
+        let mut query = form_urlencoded::Serializer::for_suffix(String::from("/?"), "/?".len());
         query.append_pair("page_size", &self.page_size.to_string());
         if let Some((name, id)) = position {
             query.append_pair(name, &id.to_string());
@@ -129,7 +130,9 @@ impl Reading {
                 self.query.filters.given.push((name.to_owned(), value.to_owned()));
             }
             Ok(()) => {}
-            Err(detail) => self.errors.push(Invalid::new(format!("/{name}"), detail)),
+            Err(detail) => self
+                .errors
+                .push(Invalid::new(format!("/{}", escaped(name)), detail)),
         }
     }
 

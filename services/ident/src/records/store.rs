@@ -11,8 +11,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::model::{Account, Draft, NewAccount, NewToken, ServiceName, User, words_of_name};
+use super::model::{Account, Draft, NewAccount, NewToken, ServiceName, User};
 use super::query::{Around, Filters, From, ListQuery};
+use super::words::words_of_name;
 use crate::notifications::NewEvent;
 
 /// What stands in the way of a record.

@@ -1,6 +1,26 @@
 //! ident as its users meet it: over HTTP, against a real Postgres. A file for each thing it does.
 
+mod access;
+mod access_tokens;
+mod configuration;
+mod conflicts;
+mod failing_receivers;
+mod invalid_records;
+mod lists;
+mod media_types;
+mod notifications;
+mod operation;
+mod outages;
+mod pages;
+mod patch_safety;
+mod patched_tokens;
+mod patches;
+mod people;
+mod processes;
 mod records;
+mod refused_patches;
+mod requests;
+mod starts;
 
 use ident::config::{Config, SCHEMA};
 use identity_testkit::Service;

@@ -1,0 +1,94 @@
+//! Connecting to the one of several hosts that accepts writes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, Error};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::failure::causes;
+
+/// The hosts of a database. Clones share what they learnt.
+#[derive(Clone)]
+pub(super) struct Hosts(Arc<Parts>);
+
+struct Parts {
+    /// One for each host.
+    parameters: Vec<Config>,
+    connector: MakeRustlsConnect,
+    patience: Duration,
+    /// The one that was connected to last, and is tried first.
+    last: AtomicUsize,
+}
+
+impl Hosts {
+    /// The hosts of `parameters`, to one of which a connection is made within `patience`.
+    pub(super) fn new(parameters: Vec<Config>, connector: MakeRustlsConnect, patience: Duration) -> Self {
+        Self(Arc::new(Parts {
+            parameters,
+            connector,
+            patience,
+            last: AtomicUsize::new(0),
+        }))
+    }
+
+    /// A connection, and the task that serves it.
+    ///
+    /// A host that accepts connections and then says nothing, as a machine that hangs, costs its share
+    /// of the time and not all of it: tokio-postgres bounds no more than the TCP handshake.
+    pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), Error> {
+        let Parts {
+            parameters,
+            connector,
+            patience,
+            last,
+        } = &*self.0;
+        let share = *patience / u32::try_from(parameters.len()).unwrap_or(u32::MAX).max(1);
+        let first = last.load(Ordering::Relaxed);
+        let mut order: Vec<_> = parameters.iter().enumerate().collect();
+        order.rotate_left(first);
+        let Some(((final_index, final_host), others)) = order.split_last() else {
+            return Config::new().connect(connector.clone()).await.map(served);
+        };
+        for (index, host) in others {
+            let answer = tokio::time::timeout(share, host.connect(connector.clone())).await;
+            match answer {
+                Ok(Ok(connected)) => {
+                    last.store(*index, Ordering::Relaxed);
+                    return Ok(served(connected));
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(host = ?host.get_hosts(), error = causes(&error), "trying the next host");
+                }
+                Err(_) => tracing::debug!(host = ?host.get_hosts(), "no answer; trying the next host"),
+            }
+        }
+        // Whoever asks bounds the whole.
+        let connected = final_host.connect(connector.clone()).await?;
+        last.store(*final_index, Ordering::Relaxed);
+        Ok(served(connected))
+    }
+}
+
+fn served<S, T>((client, connection): (Client, tokio_postgres::Connection<S, T>)) -> (Client, JoinHandle<()>)
+where
+    tokio_postgres::Connection<S, T>: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let task = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = causes(&error), "a connection to Postgres ended");
+        }
+    });
+    (client, task)
+}
+
+impl deadpool_postgres::Connect for Hosts {
+    fn connect(&self, _: &Config) -> Connecting<'_> {
+        Box::pin(Hosts::connect(self))
+    }
+}
+
+type Connecting<'a> = Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + 'a>>;

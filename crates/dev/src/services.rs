@@ -1,0 +1,99 @@
+//! The services that the launcher knows: the one table in which a service is entered.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::pin::Pin;
+
+use identity_core::config::{Environment, Schema, Settings, Sources};
+use identity_core::failure::Failure;
+use identity_core::runtime::Runtime;
+use reqwest::Client;
+
+use crate::ident;
+
+/// All of them, in the order of their ports from `--port-base` on.
+pub static SERVICES: &[Service] = &[ident::SERVICE];
+
+/// What `run` and `fill` give.
+pub type Work<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+
+/// How a service is configured, run and shown.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name, and that of its schema in the database.
+    pub name: &'static str,
+    /// Its port without `--port-base`.
+    pub port: u16,
+    /// The port of its metrics without `--port-base`.
+    pub metrics_port: u16,
+    /// What its configuration knows.
+    pub schema: &'static Schema,
+    /// `key=value`, for development.
+    pub settings: &'static [&'static str],
+    /// The key that names the file with the key for its secrets.
+    pub key_file: &'static str,
+    /// Serves until the word to stop.
+    pub run: fn(Settings, Runtime) -> Work<()>,
+    /// Makes the demo data by requests to this URL, where they are not there yet; says what they are.
+    pub fill: fn(Client, String) -> Work<String>,
+    /// Path and query of a request that shows something of the demo data.
+    pub example: &'static str,
+}
+
+/// A service with the ports that it gets.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned {
+    pub service: &'static Service,
+    pub port: u16,
+    pub metrics_port: u16,
+}
+
+impl Service {
+    /// The schema that holds its tables: its name, where SQL takes that without quotes.
+    pub fn database_schema(&self) -> String {
+        self.name.replace('-', "_")
+    }
+}
+
+impl Planned {
+    /// Where it is reached, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}:{}", Ipv4Addr::LOCALHOST, self.port)
+    }
+
+    /// Where its metrics are.
+    pub fn metrics_url(&self) -> String {
+        format!("http://{}:{}/metrics", Ipv4Addr::LOCALHOST, self.metrics_port)
+    }
+
+    /// Its settings on the database at `database_url`.
+    ///
+    /// Its own environment variables may set what is not set here. Names that it shares with others,
+    /// such as `PORT`, are not asked: they may be meant for anybody.
+    pub fn settings(&self, database_url: &str, key_file: &Path) -> Result<Settings, Failure> {
+        let service = self.service;
+        let prefix = format!("{}__", service.schema.prefix());
+        let process = Environment::of_process();
+        let own = process
+            .with_prefix(&prefix)
+            .map(|(_, name, value)| (name.to_owned(), value.to_owned()));
+        let ours = [
+            format!("server.bind={}:{}", Ipv4Addr::LOCALHOST, self.port),
+            format!("metrics.bind={}:{}", Ipv4Addr::LOCALHOST, self.metrics_port),
+            format!("database.postgres.url={database_url}"),
+            format!("database.postgres.schema={}", service.database_schema()),
+            format!("{}={}", service.key_file, key_file.display()),
+            "database.postgres.connect_timeout=5s".to_owned(),
+            // One developer is served, who does not want to wait for a browser's idle connections.
+            "server.workers=2".to_owned(),
+            "server.shutdown_grace=3s".to_owned(),
+        ];
+        let particular = service.settings.iter().map(|&setting| setting.to_owned());
+        let sources = Sources {
+            file: None,
+            environment: own.collect(),
+            overrides: ours.into_iter().chain(particular).collect(),
+        };
+        Settings::load(service.schema, &sources)
+    }
+}

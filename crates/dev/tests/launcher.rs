@@ -1,0 +1,391 @@
+//! The launcher as a developer meets it: the real program, on ports and in a directory of its own.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use private_postgres::{Programs, Server};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// Within this time what must come has come, also on a machine that is busy.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How many ports a launcher has from its port base on.
+const PORTS: u16 = 20;
+
+/// A directory and ports for one launcher after the other.
+struct Place {
+    temporary: TempDir,
+    base: u16,
+    database_url: Option<String>,
+}
+
+impl Place {
+    fn new() -> Self {
+        // As root, Postgres runs as somebody else and has to come through here.
+        let temporary = tempfile::tempdir_in("/tmp").unwrap();
+        std::fs::set_permissions(temporary.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self {
+            temporary,
+            base: free_base(),
+            database_url: None,
+        }
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.temporary.path().join("dev")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dev"));
+        command
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.dir())
+            .env_remove("DATABASE_URL")
+            .envs(self.database_url.iter().map(|url| ("DATABASE_URL", url)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs the program to its end.
+    async fn run(&self, arguments: &[&str]) -> Output {
+        timeout(PATIENCE, self.command(arguments).output())
+            .await
+            .expect("it ends")
+            .unwrap()
+    }
+
+    /// A launcher that runs at our ports, with `arguments`.
+    fn begin(&self, arguments: &[&str]) -> Launcher {
+        let base = self.base.to_string();
+        let mut child = self
+            .command(&[&["--port-base", base.as_str()], arguments].concat())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Launcher {
+            child,
+            lines,
+            printed: Vec::new(),
+        }
+    }
+
+    /// The same, once it says that all is ready.
+    async fn start(&self, arguments: &[&str]) -> Launcher {
+        let mut launcher = self.begin(arguments);
+        launcher.says("begins anew").await;
+        launcher
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.base)
+    }
+
+    async fn names(&self) -> Vec<String> {
+        names(&get(&self.url()).await)
+    }
+
+    /// Makes a person that no demo has.
+    async fn add_person(&self) {
+        let person = json!({"name": "Own Person", "email": "own@example.org"});
+        let answer = reqwest::Client::new()
+            .post(self.url())
+            .json(&person)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 201);
+    }
+
+    /// Waits until none of its processes is there and all ports are free.
+    async fn is_left_in_peace(&self) {
+        let begun = Instant::now();
+        while uses(&self.dir()) || !is_free(self.base) {
+            assert!(begun.elapsed() < PATIENCE, "something is left of the launcher");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+struct Launcher {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    printed: Vec<String>,
+}
+
+impl Launcher {
+    /// Waits until it has printed a line with `text`.
+    async fn says(&mut self, text: &str) {
+        while !self.printed.last().is_some_and(|line| line.contains(text)) {
+            let line = timeout(PATIENCE, self.lines.next_line())
+                .await
+                .expect("it goes on")
+                .unwrap();
+            let Some(line) = line else {
+                let mut errors = String::new();
+                self.child
+                    .stderr
+                    .take()
+                    .unwrap()
+                    .read_to_string(&mut errors)
+                    .await
+                    .unwrap();
+                panic!("it ended: {errors}\n{}", self.printed.join("\n"));
+            };
+            self.printed.push(line);
+        }
+    }
+
+    /// The rest of the first line that it printed with `start` in it.
+    fn printed_after(&self, start: &str) -> &str {
+        let found = self.printed.iter().find_map(|line| line.split_once(start));
+        found.expect(start).1.trim_end_matches([' ', '│'])
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self
+            .child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
+        kill_process(pid.unwrap(), signal).unwrap();
+    }
+
+    async fn ended(mut self) -> ExitStatus {
+        timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap()
+    }
+
+    async fn stopped_by(self, signal: Signal) {
+        self.signal(signal);
+        assert_eq!(self.ended().await.code(), Some(0));
+    }
+}
+
+/// The first of ports of which nobody else here gets any; below those that systems give to clients.
+fn free_base() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 100).unwrap() * 100;
+    loop {
+        let base = 15_000 + own + NEXT.fetch_add(PORTS, Ordering::Relaxed) % 10_000;
+        if is_free(base) {
+            return base;
+        }
+    }
+}
+
+fn is_free(base: u16) -> bool {
+    (base..base + PORTS).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+}
+
+/// Whether any process has `dir` in its arguments; on a system without `/proc`, none has.
+fn uses(dir: &std::path::Path) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+        .any(|arguments| String::from_utf8_lossy(&arguments).contains(dir.to_str().unwrap()))
+}
+
+async fn get(url: &str) -> Value {
+    let answer = reqwest::get(url).await.unwrap();
+    assert_eq!(answer.status(), 200, "{url}");
+    answer.json().await.unwrap()
+}
+
+fn names(people: &Value) -> Vec<String> {
+    people
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|person| person["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn what_it_prints_works_and_ctrl_c_leaves_nothing_but_the_data() {
+    let place = Place::new();
+    let launcher = place.start(&[]).await;
+    let curl = launcher.printed_after("curl -s '").trim_end_matches('\'');
+    assert_eq!(names(&get(curl).await), ["Mei Tanimoto"]);
+    for word in ["docs     ", "metrics  "] {
+        assert_eq!(
+            reqwest::get(launcher.printed_after(word)).await.unwrap().status(),
+            200,
+            "{word}"
+        );
+    }
+    let postgres = launcher.printed_after("url      postgresql").to_owned();
+    let url = format!("postgresql{postgres}");
+    let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
+    drop(connected.unwrap());
+    for line in &launcher.printed {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    place.add_person().await;
+    assert!(uses(&place.dir()));
+    launcher.stopped_by(Signal::INT).await;
+    assert!(is_free(place.base) && !uses(&place.dir()));
+
+    let launcher = place.start(&[]).await;
+    assert_eq!(place.names().await.len(), 7);
+    launcher.stopped_by(Signal::TERM).await;
+
+    let launcher = place.start(&["--fresh", "--only", "ident"]).await;
+    assert_eq!(place.names().await.len(), 6);
+    launcher.stopped_by(Signal::INT).await;
+}
+
+#[tokio::test]
+async fn a_sigkill_leaves_nothing_and_the_next_start_works_at_once() {
+    let place = Place::new();
+    let launcher = place.start(&[]).await;
+    place.add_person().await;
+    launcher.signal(Signal::KILL);
+    launcher.ended().await;
+
+    let launcher = place.start(&[]).await;
+    assert!(place.names().await.contains(&"Own Person".to_owned()));
+    launcher.signal(Signal::KILL);
+    launcher.ended().await;
+    place.is_left_in_peace().await;
+}
+
+#[tokio::test]
+async fn ctrl_c_during_the_start_ends_it() {
+    let place = Place::new();
+    let mut launcher = place.begin(&[]);
+    launcher.says("Starting Postgres").await;
+    launcher.stopped_by(Signal::INT).await;
+    place.is_left_in_peace().await;
+    place.start(&[]).await.stopped_by(Signal::INT).await;
+}
+
+#[tokio::test]
+async fn ports_that_are_taken_are_named_before_anything_is_started() {
+    let place = Place::new();
+    let taken = [0, 9, 10].map(|offset| TcpListener::bind(("127.0.0.1", place.base + offset)).unwrap());
+    let output = place.run(&["--port-base", &place.base.to_string()]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let errors = text(&output.stderr);
+    for (listener, what) in taken.iter().zip(["ident", "Postgres", "metrics of ident"]) {
+        let port = listener.local_addr().unwrap().port();
+        assert!(
+            errors.contains(&format!("port {port} ({what}) is taken")),
+            "{errors}"
+        );
+    }
+    assert!(
+        errors.contains("--port-base") && errors.lines().count() == 1,
+        "{errors}"
+    );
+    assert!(!place.dir().join("postgres").exists());
+}
+
+#[tokio::test]
+async fn in_the_background_it_runs_until_it_is_stopped_and_only_once() {
+    let place = Place::new();
+    let base = place.base.to_string();
+    let output = place.run(&["--detach", "--port-base", &base]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    assert!(
+        printed.contains("curl -s") && printed.contains("`cargo dev stop`"),
+        "{printed}"
+    );
+    assert_eq!(place.names().await.len(), 6);
+
+    for arguments in [&["--port-base", "1999"][..], &["--detach"]] {
+        let output = place.run(arguments).await;
+        assert_eq!(output.status.code(), Some(1));
+        let errors = text(&output.stderr);
+        assert!(errors.contains("already running (process "), "{errors}");
+    }
+    assert_eq!(place.names().await.len(), 6);
+
+    let output = place.run(&["stop"]).await;
+    assert!(output.status.success() && text(&output.stdout).contains("Stopped"));
+    assert!(is_free(place.base) && !uses(&place.dir()));
+    let output = place.run(&["stop"]).await;
+    assert!(output.status.success() && text(&output.stdout).contains("Nothing to stop"));
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_told_apart_from_a_failure() {
+    let place = Place::new();
+    let output = place.run(&["--only", "nobody"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("possible values: ident"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[tokio::test]
+async fn in_a_database_that_is_given_only_schemas_of_ours_are_touched() {
+    let programs = Programs::find_or_fetch("../../target/postgres".as_ref())
+        .await
+        .unwrap();
+    let server = Server::start(programs, private_postgres::Options::ephemeral())
+        .await
+        .unwrap();
+    let client = server.connect("postgres").await.unwrap();
+    client
+        .batch_execute("CREATE SCHEMA other; CREATE TABLE other.kept ()")
+        .await
+        .unwrap();
+    let mut place = Place::new();
+    place.database_url = Some(server.connection_string("postgres"));
+
+    let launcher = place.start(&[]).await;
+    place.add_person().await;
+    launcher.stopped_by(Signal::INT).await;
+    let launcher = place.start(&["--fresh"]).await;
+    assert_eq!(place.names().await.len(), 6);
+    launcher.stopped_by(Signal::INT).await;
+    client
+        .batch_execute("SELECT FROM other.kept; SELECT FROM ident.users")
+        .await
+        .unwrap();
+
+    // As if ident had been set up here by somebody else.
+    client
+        .batch_execute("COMMENT ON SCHEMA ident IS NULL")
+        .await
+        .unwrap();
+    let output = place
+        .run(&["--fresh", "--port-base", &place.base.to_string()])
+        .await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("leaves it alone"),
+        "{}",
+        text(&output.stderr)
+    );
+    client.batch_execute("SELECT FROM ident.users").await.unwrap();
+    assert!(!place.dir().join("postgres").exists());
+    server.stop().await.unwrap();
+}

@@ -1,0 +1,204 @@
+//! How a process of ident stops, and what its command line does.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use identity_core::db::tokio_postgres::Client;
+use identity_testkit::{Authority, Process, Signal, TestDatabase, eventually, output};
+use reqwest::{Certificate, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::notifications::person;
+use crate::processes::{complained, ident_at, ident_in, printed, run, serve, set, status};
+
+/// A connection that holds up all that touches records, until it commits.
+pub async fn lock(database: &TestDatabase) -> Client {
+    let client = database.connect("ident").await;
+    let sql = "BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE";
+    client.batch_execute(sql).await.unwrap();
+    client
+}
+
+/// Returns when a request waits for `lock`.
+pub async fn held_up(lock: &Client) {
+    eventually("a request waits for the lock", async || {
+        let sql = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                   WHERE NOT granted AND datname = current_database()";
+        let waiting: i64 = lock.query_one(sql, &[]).await.unwrap().get(0);
+        (waiting > 0).then_some(())
+    })
+    .await;
+}
+
+/// Returns when nobody listens at `address` any more.
+async fn closed(address: SocketAddr) {
+    eventually("no connection is accepted", async || {
+        TcpStream::connect(address).await.err().map(drop)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_signal_to_stop_lets_open_requests_end() {
+    for (signal, settings) in [
+        (Signal::TERM, &[][..]),
+        (Signal::INT, &["metrics.bind=127.0.0.1:0"]),
+    ] {
+        let database = TestDatabase::empty().await;
+        let mut process = serve(&database, settings);
+        let address = process.address().await;
+        let http = reqwest::Client::new();
+        let url = format!("http://{address}/");
+        // Leaves a connection behind that is open and idle.
+        http.get(&url).send().await.unwrap().text().await.unwrap();
+        let lock = lock(&database).await;
+        let open = tokio::spawn(reqwest::Client::new().post(&url).json(&person("robb")).send());
+        held_up(&lock).await;
+        process.signal(signal);
+        closed(address).await;
+        lock.batch_execute("COMMIT").await.unwrap();
+        let answer = open.await.unwrap().unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        let answered = Instant::now();
+        assert_eq!(process.ended().await.code(), Some(0));
+        assert!(
+            answered.elapsed() < Duration::from_secs(10),
+            "idle connections are not waited for"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_end_is_waited_for_as_long_as_the_grace_says() {
+    let database = TestDatabase::empty().await;
+    let mut process = serve(&database, &["server.shutdown_grace=300ms"]);
+    let url = format!("http://{}/", process.address().await);
+    let lock = lock(&database).await;
+    let open = tokio::spawn(reqwest::Client::new().post(&url).json(&person("robb")).send());
+    held_up(&lock).await;
+    let told = Instant::now();
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended().await.code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    assert!(open.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn the_command_line_explains_itself_and_refuses_what_it_does_not_know() {
+    for (argument, expected) in [
+        ("--help", "Exit status"),
+        ("--version", env!("CARGO_PKG_VERSION")),
+    ] {
+        let shown = output(ident_in(&[], &[argument])).await;
+        assert_eq!(status(&shown), 0);
+        assert!(printed(&shown).contains(expected), "{}", printed(&shown));
+    }
+    for wrong in [
+        &["--nonsense"][..],
+        &["frobnicate"],
+        &["--config"],
+        &["events", "frobnicate"],
+    ] {
+        let refused = output(ident_in(&[], wrong)).await;
+        assert_eq!(status(&refused), 2, "{wrong:?}");
+        assert!(complained(&refused).starts_with("error: "), "{wrong:?}");
+        assert_eq!(printed(&refused), "");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let database = TestDatabase::empty().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let bind = format!("server.bind={address}");
+    let refused = run(&database, &set(&[&bind])).await;
+    assert_eq!(status(&refused), 1);
+    assert!(
+        complained(&refused).contains(&address),
+        "{}",
+        complained(&refused)
+    );
+}
+
+/// Whether the command `health` finds the service at `address` ready, and what it says.
+async fn health(database: &TestDatabase, address: SocketAddr, others: &[&str]) -> (bool, String) {
+    let bind = format!("server.bind={address}");
+    let mut arguments = set(&[&bind]);
+    arguments.extend(set(others));
+    arguments.push("health");
+    let told = run(database, &arguments).await;
+    assert!([0, 1].contains(&status(&told)), "{}", complained(&told));
+    (status(&told) == 0, printed(&told))
+}
+
+#[tokio::test]
+async fn the_command_health_tells_whether_the_service_is_ready() {
+    let database = TestDatabase::empty().await;
+    let (proxy, url) = database.behind_proxy();
+    let mut process = Process::start(ident_at(&url, &set(&["database.postgres.outage_exit=never"])));
+    let address = process.address().await;
+    let (ready, lines) = health(&database, address, &[]).await;
+    assert!(ready && lines.contains("database: ok"), "{lines}");
+    proxy.cut();
+    eventually("it is not ready", async || {
+        let (ready, lines) = health(&database, address, &[]).await;
+        (!ready && lines.contains("database: out of reach")).then_some(())
+    })
+    .await;
+    process.kill();
+    assert!(!health(&database, address, &[]).await.0);
+}
+
+#[tokio::test]
+async fn https_is_served_with_a_certificate() {
+    let files = TempDir::new().unwrap();
+    let authority = Authority::new();
+    let certified = authority.certify(&["ident.test"]);
+    let (certificate, key) = (files.path().join("cert.pem"), files.path().join("key.pem"));
+    std::fs::write(&certificate, &certified.certificate).unwrap();
+    std::fs::write(&key, &certified.key).unwrap();
+    let settings = [
+        format!("server.tls_cert={}", certificate.display()),
+        format!("server.tls_key={}", key.display()),
+    ];
+    let settings = settings.each_ref().map(String::as_str);
+    let database = TestDatabase::empty().await;
+    let process = serve(&database, &settings);
+    let address = process.address().await;
+    let trusted = Certificate::from_pem(authority.pem().as_bytes()).unwrap();
+    let client = || {
+        reqwest::Client::builder()
+            .tls_certs_only([trusted.clone()])
+            .resolve("ident.test", address)
+            .resolve("other.test", address)
+    };
+    let url = format!("https://ident.test:{}/", address.port());
+    let answer = client().build().unwrap().get(&url).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+    assert_eq!(answer.json::<Value>().await.unwrap(), json!([]));
+    let other = url.replace("ident.test", "other.test");
+    assert!(client().build().unwrap().get(other).send().await.is_err());
+    let plain = url.replace("https", "http");
+    let plain = client().build().unwrap().get(plain).send().await;
+    assert!(plain.is_err() || plain.is_ok_and(|answer| answer.status() == StatusCode::BAD_REQUEST));
+    assert!(health(&database, address, &settings).await.0);
+
+    // One without the other, and files that hold something else.
+    let swapped = [
+        format!("server.tls_cert={}", key.display()),
+        format!("server.tls_key={}", certificate.display()),
+    ];
+    let swapped = swapped.each_ref().map(String::as_str);
+    for (wrong, named) in [
+        (&settings[..1], "server.tls_key"),
+        (&swapped[..], "server.tls_cert"),
+    ] {
+        let refused = run(&database, &set(wrong)).await;
+        assert_eq!(status(&refused), 2, "{}", complained(&refused));
+        assert!(complained(&refused).lines().last().unwrap().contains(named));
+    }
+}
