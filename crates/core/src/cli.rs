@@ -128,11 +128,7 @@ pub async fn health(base: &Base) -> Result<(), Failure> {
 ///
 /// # Errors
 /// None; the form serves the end of a program.
-#[expect(
-    clippy::print_stdout,
-    clippy::unnecessary_wraps,
-    reason = "it is what the command is for"
-)]
+#[expect(clippy::print_stdout, reason = "it is what the command is for")]
 pub fn migrated(applied: &[String]) -> Result<(), Failure> {
     for name in applied {
         println!("applied {name}");

@@ -100,7 +100,7 @@ impl Metrics {
         self.requests.get_or_create(&labels).observe(seconds);
     }
 
-    /// All metrics in the OpenMetrics text format.
+    /// All metrics in the `OpenMetrics` text format.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut exposition = String::new();

@@ -123,6 +123,7 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
+#[expect(clippy::unnested_or_patterns, reason = "a range each")]
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let special = address.is_private()
         || address.is_loopback()
@@ -138,6 +139,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !special && !ranges
 }
 
+#[expect(clippy::unnested_or_patterns, reason = "a range each")]
 fn is_public_v6(address: Ipv6Addr) -> bool {
     match address.segments() {
         // NAT64 and 6to4 lead to the IPv4 address that they contain.

@@ -41,13 +41,13 @@ impl Proxy {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let (mode, changes) = watch::channel(Mode::Passing);
+        let (mode, modes) = watch::channel(Mode::Passing);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(listen(listener, target, changes));
+            runtime.block_on(listen(listener, target, modes));
         });
         Self { address, mode }
     }
@@ -69,34 +69,34 @@ impl Proxy {
 }
 
 /// Returns when the proxy is dropped.
-async fn listen(listener: std::net::TcpListener, target: Target, mut changes: watch::Receiver<Mode>) {
+async fn listen(listener: std::net::TcpListener, target: Target, mut modes: watch::Receiver<Mode>) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
         tokio::select! {
-            changed = changes.changed() => {
-                if changed.is_err() {
+            news = modes.changed() => {
+                if news.is_err() {
                     return;
                 }
             }
             accepted = listener.accept() => {
                 if let Ok((client, _)) = accepted {
-                    tokio::spawn(carry(client, target.clone(), changes.clone()));
+                    tokio::spawn(carry(client, target.clone(), modes.clone()));
                 }
             }
         }
     }
 }
 
-async fn carry(client: TcpStream, target: Target, mut changes: watch::Receiver<Mode>) {
-    let mode = *changes.borrow_and_update();
+async fn carry(client: TcpStream, target: Target, mut modes: watch::Receiver<Mode>) {
+    let mode = *modes.borrow_and_update();
     match (mode, target) {
         (Mode::Cut, _) => {}
-        (Mode::Silent, _) => until_cut(&mut changes).await,
+        (Mode::Silent, _) => until_cut(&mut modes).await,
         (Mode::Passing, Target::Tcp(address)) => {
-            pass(client, TcpStream::connect(address).await, changes).await;
+            pass(client, TcpStream::connect(address).await, modes).await;
         }
         (Mode::Passing, Target::Unix(path)) => {
-            pass(client, UnixStream::connect(path).await, changes).await;
+            pass(client, UnixStream::connect(path).await, modes).await;
         }
     }
 }
@@ -104,22 +104,22 @@ async fn carry(client: TcpStream, target: Target, mut changes: watch::Receiver<M
 async fn pass(
     mut client: TcpStream,
     server: io::Result<impl AsyncRead + AsyncWrite + Unpin>,
-    mut changes: watch::Receiver<Mode>,
+    mut modes: watch::Receiver<Mode>,
 ) {
     let Ok(mut server) = server else { return };
     let changed = {
         let mut passing = std::pin::pin!(copy_bidirectional(&mut client, &mut server));
         tokio::select! {
             _ = &mut passing => return,
-            changed = changes.wait_for(|mode| *mode != Mode::Passing) => changed.map(|mode| *mode).ok(),
+            changed = modes.wait_for(|mode| *mode != Mode::Passing) => changed.map(|mode| *mode).ok(),
         }
     };
     if changed == Some(Mode::Silent) {
-        until_cut(&mut changes).await;
+        until_cut(&mut modes).await;
     }
 }
 
 /// Also when the proxy is dropped.
-async fn until_cut(changes: &mut watch::Receiver<Mode>) {
-    drop(changes.wait_for(|mode| *mode == Mode::Cut).await);
+async fn until_cut(modes: &mut watch::Receiver<Mode>) {
+    drop(modes.wait_for(|mode| *mode == Mode::Cut).await);
 }

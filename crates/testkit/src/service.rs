@@ -23,12 +23,16 @@ pub struct Service {
     /// `key=value`, for all its tests.
     pub settings: &'static [&'static str],
     /// Serves until the word to stop.
-    pub run: fn(Settings, Runtime) -> Pin<Box<dyn Future<Output = Result<(), Failure>>>>,
+    pub run: fn(Settings, Runtime) -> Serving,
 }
 
+/// A service at work, to its end.
+pub type Serving = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
+
 /// For each service the database that its migrations made, from which those of the tests are copied.
-static TEMPLATES: LazyLock<Mutex<HashMap<&'static str, Arc<OnceCell<String>>>>> =
-    LazyLock::new(Mutex::default);
+static TEMPLATES: LazyLock<Mutex<Templates>> = LazyLock::new(Mutex::default);
+
+type Templates = HashMap<&'static str, Arc<OnceCell<String>>>;
 
 /// A service that runs until the test ends.
 #[derive(Debug)]
@@ -95,7 +99,7 @@ impl Service {
             overrides: shared.into_iter().chain(all).collect(),
             ..Sources::default()
         };
-        let (stopper, stopped) = stop();
+        let (stopper, word) = stop();
         let (schema, run, its_clock) = (self.schema, self.run, clock.clone());
         // A thread of its own, like a process: what the service does does not wait for the test.
         let thread = std::thread::spawn(move || {
@@ -110,7 +114,7 @@ impl Service {
                 Runtime {
                     listener,
                     clock: its_clock,
-                    stop: stopped,
+                    stop: word,
                 },
             ))
         });

@@ -86,7 +86,9 @@ impl Settings {
             } else {
                 format!("{section}.{path}")
             };
-            let origin = find(&self.merged.cache, &key)
+            // An item of a list comes from where the list does.
+            let whole = key.split('[').next().unwrap_or_default();
+            let origin = find(&self.merged.cache, whole)
                 .and_then(Value::origin)
                 .unwrap_or("configuration");
             Failure::configuration(format!("{origin}: {key}: {}", what_is_wrong(&error.into_inner())))

@@ -14,18 +14,20 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
+/// A century: with a longer time no point in time can be computed.
+const LONGEST_SPAN: Duration = Duration::from_hours(100 * 366 * 24);
+
 impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(seconds) = text.parse::<f64>() {
-            return Duration::try_from_secs_f64(seconds)
-                .map(Self)
-                .map_err(|_| expected_span(text));
-        }
-        humantime::parse_duration(text)
+        let span = match text.parse::<f64>() {
+            Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+            Err(_) => humantime::parse_duration(text).ok(),
+        };
+        span.filter(|span| *span <= LONGEST_SPAN)
             .map(Self)
-            .map_err(|_| expected_span(text))
+            .ok_or_else(|| expected_span(text))
     }
 }
 

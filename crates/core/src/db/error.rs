@@ -115,7 +115,7 @@ impl From<PoolError> for Error {
 fn kind(error: &tokio_postgres::Error) -> ErrorKind {
     let Some(db) = error.as_db_error() else {
         // No answer of Postgres's: the connection failed, or the client could not read the row.
-        let io = std::error::Error::source(error).is_some_and(|cause| cause.is::<std::io::Error>());
+        let io = std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
         return if error.is_closed() || io {
             ErrorKind::Unavailable
         } else {

@@ -41,9 +41,11 @@ impl Database {
         let outage = Outage::default();
         let old = {
             let outage = outage.clone();
-            Hook::sync_fn(move |_, about| match outage.was_after(about.created) {
-                true => Err(HookError::message("the connection is from before an outage")),
-                false => Ok(()),
+            Hook::sync_fn(move |_, about| {
+                if outage.was_after(about.created) {
+                    return Err(HookError::message("the connection is from before an outage"));
+                }
+                Ok(())
             })
         };
         let pool = Pool::builder(manager)

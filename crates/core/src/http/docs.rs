@@ -1,4 +1,4 @@
-//! `/openapi.json`, the service's interface as OpenAPI, and `/docs`, its page.
+//! `/openapi.json`, the service's interface as `OpenAPI`, and `/docs`, its page.
 
 use std::sync::Arc;
 

@@ -93,15 +93,12 @@ impl Guard {
         let Some(error) = answer.response().error() else {
             return answer;
         };
-        let shown = match error.as_error::<Problem>() {
-            Some(problem) => self.show(problem, client),
-            None => {
-                let status = error.as_response_error().status_code();
-                self.show(
-                    &Problem::new(status, "The request could not be understood."),
-                    client,
-                )
-            }
+        let shown = if let Some(problem) = error.as_error::<Problem>() {
+            self.show(problem, client)
+        } else {
+            let status = error.as_response_error().status_code();
+            let problem = Problem::new(status, "The request could not be understood.");
+            self.show(&problem, client)
         };
         answer.into_response(shown)
     }

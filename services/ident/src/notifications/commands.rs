@@ -45,7 +45,9 @@ pub async fn run(command: EventsCommand, database: &Database, clock: &Clock) -> 
         EventsCommand::List { dead, limit, json } => {
             let listed = store::list(&client, dead, limit.into()).await.map_err(failed)?;
             if json {
-                listed.iter().for_each(|listed| println!("{}", line(listed)));
+                for event in &listed {
+                    println!("{}", line(event));
+                }
             } else {
                 println!("{}", table(&listed));
             }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::signature::Signer;
 
 /// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 /// What happened to a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Event {
             .unwrap_or(0)
             .min(16);
         let pause = Duration::from_secs(1 << exponent).min(LONGEST_PAUSE);
-        pause - pause / 4 * u32::from(chance) / 255
+        pause.saturating_sub(pause / 4 * u32::from(chance) / 255)
     }
 }
 

@@ -59,12 +59,12 @@ mod tests {
         ] {
             let signer = Signer::new(&secret.into()).unwrap();
             let theirs = standardwebhooks::Webhook::new(secret).unwrap();
-            let signed = theirs
+            let expected = theirs
                 .sign("msg_1", 1_614_265_330, b"{\"test\": 2432232314}")
                 .unwrap();
             assert_eq!(
                 signer.sign("msg_1", 1_614_265_330, "{\"test\": 2432232314}"),
-                signed
+                expected
             );
         }
     }

@@ -1,4 +1,5 @@
 //! Receivers that refuse, hang or are not there, and processes that are killed: nothing is lost.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,10 +29,10 @@ async fn a_receiver_that_refuses_is_asked_again() {
         ident.clock.advance(Duration::from_secs(4));
     }
     all_told(&ident.database.connect("ident").await).await;
-    let received = receiver.received();
-    let statuses: Vec<_> = received.iter().map(|received| received.status).collect();
+    let came = receiver.received();
+    let statuses: Vec<_> = came.iter().map(|received| received.status).collect();
     assert_eq!(statuses, [404, 500, 503, 204]);
-    let mut ids: Vec<_> = received
+    let mut ids: Vec<_> = came
         .iter()
         .map(|received| received.header("webhook-id"))
         .collect();
@@ -72,9 +73,11 @@ async fn a_receiver_that_hangs_is_left_and_holds_up_nobody_else() {
     let robb = make(&ident, person("robb")).await;
     taken(&receiver, 1).await;
     let path = format!("/users/{robb}");
-    receiver.behave(move |received| match received.path == path {
-        true => Behaviour::Hang(Duration::from_secs(3600)),
-        false => Behaviour::Answer(204),
+    receiver.behave(move |received| {
+        if received.path == path {
+            return Behaviour::Hang(Duration::from_hours(1));
+        }
+        Behaviour::Answer(204)
     });
     rename(&ident, robb, "wolf").await;
     make(&ident, person("jon")).await;
@@ -82,7 +85,7 @@ async fn a_receiver_that_hangs_is_left_and_holds_up_nobody_else() {
     let error = last_error(&ident.database.connect("ident").await).await;
     assert!(error.contains("timed out"), "{error}");
     receiver.behave(|_| Behaviour::Answer(204));
-    ident.clock.advance(Duration::from_secs(60));
+    ident.clock.advance(Duration::from_mins(1));
     let told = taken(&receiver, 3).await;
     assert_eq!(told[2].json()["payload"], json!({"name": "wolf"}));
 }
@@ -102,7 +105,7 @@ async fn a_receiver_that_is_not_there_is_told_when_it_comes() {
     assert!(error.contains("refused"), "{error}");
     let listener = socket.listen(64).unwrap().into_std().unwrap();
     let receiver = Receiver::start_on(listener);
-    ident.clock.advance(Duration::from_secs(3600));
+    ident.clock.advance(Duration::from_hours(1));
     let told = taken(&receiver, 2).await;
     assert_eq!(told[0].json()["type"], "urn:glotpod:user:new");
     assert_eq!(told[1].json()["payload"], json!({"name": "wolf"}));
@@ -141,7 +144,7 @@ async fn each_user_s_changes_stay_in_order_while_one_user_s_receiver_fails() {
         "none goes before the first: {tried:?}"
     );
     receiver.behave(|_| Behaviour::Answer(204));
-    ident.clock.advance(Duration::from_secs(3600));
+    ident.clock.advance(Duration::from_hours(1));
     let told = taken(&receiver, 10).await;
     assert_eq!(names(&told, robb), ["robb", "robb1", "robb2", "robb3", "robb4"]);
 }
@@ -161,7 +164,7 @@ async fn what_is_given_up_lets_later_changes_go_and_can_be_listed_and_replayed()
     let database = ident.database.connect("ident").await;
     last_error(&database).await;
     assert!(receiver.taken().is_empty());
-    ident.clock.advance(Duration::from_secs(2 * 3600));
+    ident.clock.advance(Duration::from_hours(2));
     assert_eq!(
         taken(&receiver, 1).await[0].json()["payload"],
         json!({"name": "wolf"})
@@ -244,6 +247,8 @@ async fn what_is_given_up_is_counted_and_all_of_it_can_be_replayed() {
     }
     eventually_measured(&process, "ident_events_given_up_total 2").await;
     eventually_measured(&process, "ident_events_failed_total 2").await;
+    let answered = r#"ident_http_request_duration_seconds_count{method="POST",route="/",status="201"} 2"#;
+    eventually_measured(&process, answered).await;
     receiver.behave(|_| Behaviour::Answer(204));
     // A process looks at what is kept when it starts.
     process.kill();
@@ -326,7 +331,7 @@ async fn processes_that_are_killed_lose_no_change_and_keep_the_order() {
     process.kill();
     // What was on its way when a process was killed is let go after a while, which is turned.
     let clock = Clock::system();
-    clock.advance(Duration::from_secs(3600));
+    clock.advance(Duration::from_hours(1));
     let _last = IDENT.start_on(database.clone(), &clock, &refs(&settings)).await;
     all_told(&client).await;
     let told = receiver.taken();

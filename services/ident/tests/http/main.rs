@@ -10,6 +10,7 @@ mod lists;
 mod media_types;
 mod notifications;
 mod operation;
+mod originals;
 mod outages;
 mod pages;
 mod patch_safety;
@@ -19,6 +20,7 @@ mod people;
 mod processes;
 mod records;
 mod refused_patches;
+mod refused_settings;
 mod requests;
 mod starts;
 

@@ -1,4 +1,5 @@
 //! What a receiver of notifications sees: every change once it is made, in order, signed.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 
@@ -187,7 +188,7 @@ async fn no_access_token_is_told_or_stored_in_the_clear() {
     );
     assert!(!dump.contains("tok-"), "{dump}");
     receiver.behave(|_| Behaviour::Answer(204));
-    ident.clock.advance(Duration::from_secs(60));
+    ident.clock.advance(Duration::from_mins(1));
     let told = taken(&receiver, 3).await;
     assert!(told.iter().all(|told| !told.body.contains("tok-")), "{told:?}");
     // What was told instead is still the patch.
@@ -255,7 +256,7 @@ async fn a_repetition_keeps_its_id_and_is_signed_anew() {
     let database = ident.database.connect("ident").await;
     assert!(last_error(&database).await.contains("500"));
     // Beyond the tolerance of any receiver: with the first attempt's time it would be refused.
-    ident.clock.advance(Duration::from_secs(3600));
+    ident.clock.advance(Duration::from_hours(1));
     receiver.behave(|_| Behaviour::Answer(204));
     let told = taken(&receiver, 1).await.remove(0);
     let before = receiver.received().remove(0);

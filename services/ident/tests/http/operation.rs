@@ -1,4 +1,5 @@
 //! How a process of ident stops, and what its command line does.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -24,8 +25,8 @@ pub async fn lock(database: &TestDatabase) -> Client {
 /// Returns when a request waits for `lock`.
 pub async fn held_up(lock: &Client) {
     eventually("a request waits for the lock", async || {
-        let sql = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-                   WHERE NOT granted AND datname = current_database()";
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
         let waiting: i64 = lock.query_one(sql, &[]).await.unwrap().get(0);
         (waiting > 0).then_some(())
     })
@@ -188,17 +189,28 @@ async fn https_is_served_with_a_certificate() {
     assert!(health(&database, address, &settings).await.0);
 
     // One without the other, and files that hold something else.
-    let swapped = [
-        format!("server.tls_cert={}", key.display()),
-        format!("server.tls_key={}", certificate.display()),
-    ];
-    let swapped = swapped.each_ref().map(String::as_str);
+    let (certificate, key) = (certificate.display(), key.display());
+    let setting = |name: &str, file: &dyn std::fmt::Display| format!("server.tls_{name}={file}");
     for (wrong, named) in [
-        (&settings[..1], "server.tls_key"),
-        (&swapped[..], "server.tls_cert"),
+        (vec![setting("cert", &certificate)], "server.tls_key"),
+        (vec![setting("key", &key)], "server.tls_cert"),
+        (
+            vec![setting("cert", &key), setting("key", &key)],
+            "server.tls_cert",
+        ),
+        (
+            vec![setting("cert", &certificate), setting("key", &certificate)],
+            "server.tls_key",
+        ),
+        (
+            vec![setting("cert", &"/nonexistent"), setting("key", &key)],
+            "server.tls_cert",
+        ),
     ] {
-        let refused = run(&database, &set(wrong)).await;
-        assert_eq!(status(&refused), 2, "{}", complained(&refused));
-        assert!(complained(&refused).lines().last().unwrap().contains(named));
+        let wrong: Vec<&str> = wrong.iter().map(String::as_str).collect();
+        let refused = run(&database, &set(&wrong)).await;
+        let complaint = complained(&refused);
+        assert_eq!(status(&refused), 2, "{complaint}");
+        assert!(complaint.lines().last().unwrap().contains(named), "{complaint}");
     }
 }

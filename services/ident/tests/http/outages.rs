@@ -1,4 +1,5 @@
 //! Postgres out of reach: at the start, while serving, for a moment, for good.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! The bounds of a request, what stands around every answer, and what the log tells of it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ async fn rest(mut connection: TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(20), connection.read_to_end(&mut bytes)).await;
     // A reset ends what comes as well as an end does.
-    drop(read.expect("the service closes the connection"));
+    assert!(read.is_ok(), "the service closes the connection");
     String::from_utf8(bytes).unwrap()
 }
 
@@ -100,7 +101,7 @@ async fn a_head_that_is_too_large_is_refused() {
     assert_eq!(ident.get("/").send().await.unwrap().status(), 200);
 }
 
-async fn put_off(answer: Response) {
+fn put_off(answer: &Response) {
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     assert!(answer.headers().contains_key("retry-after"));
@@ -114,8 +115,8 @@ async fn a_request_that_takes_too_long_is_put_off_and_leaves_nothing() {
     ] {
         let ident = IDENT.start(&[limit]).await;
         let lock = lock(&ident.database).await;
-        put_off(ident.post("/").json(&person("robb")).send().await.unwrap()).await;
-        put_off(ident.get("/").send().await.unwrap()).await;
+        put_off(&ident.post("/").json(&person("robb")).send().await.unwrap());
+        put_off(&ident.get("/").send().await.unwrap());
         lock.batch_execute("COMMIT").await.unwrap();
         if timeout {
             // Whether the change was still made nobody can know; the service goes on.

@@ -1,4 +1,5 @@
 //! What happens to the database when ident starts: migrations, and the keys of its secrets.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 
