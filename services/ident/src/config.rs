@@ -1,11 +1,15 @@
 //! The settings of ident, as types. Their meanings stand in `default.toml`.
 
+use std::time::Duration;
+
 use identity_core::config::values::{Secrets, Span};
 use identity_core::config::{Base, Lower, Schema, Setting, Settings};
 use identity_core::crypto::fernet::{Keys, Raw};
+use identity_core::crypto::{issuer, password};
 use identity_core::failure::Failure;
 use serde::Deserialize;
 
+use crate::keys::Rotation;
 use crate::notifications::Destination;
 use crate::records::ServiceName;
 
@@ -32,6 +36,18 @@ pub struct Config {
     pub allowed_services: Vec<ServiceName>,
     /// `notifications`; none without a URL.
     pub notifications: Option<Destination>,
+    /// `auth.audience`
+    pub audience: String,
+    /// `auth.auto_configure`
+    pub auto_configure: bool,
+    /// `auth.trusted_issuers`
+    pub trusted_issuers: Vec<issuer::Settings>,
+    /// `auth.password`
+    pub password: password::Settings,
+    /// `refresh.retry_window`
+    pub retry_window: Duration,
+    /// `keys`
+    pub rotation: Rotation,
 }
 
 /// Who may use the people's records.
@@ -47,6 +63,21 @@ pub enum RecordsAccess {
 #[derive(Deserialize)]
 struct Auth {
     records: RecordsAccess,
+    audience: String,
+    auto_configure: bool,
+    trusted_issuers: Vec<issuer::Settings>,
+    password: password::Settings,
+}
+
+#[derive(Deserialize)]
+struct Refresh {
+    retry_window: Span,
+}
+
+#[derive(Deserialize)]
+struct SigningKeys {
+    rotate_every: Option<Span>,
+    jwks_max_age: Span,
 }
 
 #[derive(Deserialize)]
@@ -85,12 +116,28 @@ impl Config {
         let notifications = url
             .map(|url| Destination::new(&url, secret.as_ref(), give_up_after.0))
             .transpose();
+        let auth: Auth = settings.section("auth")?;
+        let Refresh { retry_window } = settings.section("refresh")?;
+        let SigningKeys {
+            rotate_every,
+            jwks_max_age,
+        } = settings.section("keys")?;
+        let rotation = Rotation {
+            every: rotate_every.map(|every| every.0),
+            jwks_max_age: jwks_max_age.0,
+        };
         Ok(Self {
             base: Base::read(settings)?,
             encryption_keys,
-            records: settings.section::<Auth>("auth")?.records,
+            records: auth.records,
             allowed_services: allowed,
             notifications: notifications.map_err(Failure::configuration)?,
+            audience: auth.audience,
+            auto_configure: auth.auto_configure,
+            trusted_issuers: auth.trusted_issuers,
+            password: auth.password,
+            retry_window: retry_window.0,
+            rotation,
         })
     }
 }

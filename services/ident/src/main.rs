@@ -3,8 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use ident::Instance;
+use ident::clients::commands::{self as clients, ClientsCommand};
 use ident::config::{Config, SCHEMA};
-use ident::notifications::commands::{self, EventsCommand};
+use ident::keys::commands::{self as keys, ConfigurationCommand, KeysCommand};
+use ident::notifications::commands::{self as events, EventsCommand};
+use ident::users::commands::{self as users, UsersCommand};
 use identity_core::cli::{self, Command, Options};
 use identity_core::clock::Clock;
 use identity_core::failure::Failure;
@@ -28,6 +32,18 @@ enum Asked {
     /// See and replay notifications of changes
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Make people who can sign in
+    #[command(subcommand)]
+    Users(UsersCommand),
+    /// Make and list machine clients
+    #[command(subcommand)]
+    Clients(ClientsCommand),
+    /// List, rotate and withdraw signing keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Show or make the configuration of tokens
+    #[command(subcommand)]
+    Configuration(ConfigurationCommand),
 }
 
 fn main() -> ExitCode {
@@ -61,8 +77,17 @@ async fn program(Arguments { options, command }: Arguments) -> Result<(), Failur
             )
             .await
         }
-        Asked::Events(command) => {
-            commands::run(command, &ident::open(&config?).await?, &Clock::system()).await
+        Asked::Events(command) => events::run(command, &ident::open(&config?).await?, &Clock::system()).await,
+        Asked::Users(command) => users::run(command, &instance(config?).await?.shared).await,
+        Asked::Clients(command) => clients::run(command, &instance(config?).await?.shared).await,
+        Asked::Keys(command) => keys::run_keys(command, &instance(config?).await?.shared).await,
+        Asked::Configuration(command) => {
+            keys::run_configuration(command, &instance(config?).await?.shared).await
         }
     }
+}
+
+/// For commands that need what a running instance has.
+async fn instance(config: Config) -> Result<Instance, Failure> {
+    Instance::open(config, Clock::system()).await
 }

@@ -1,18 +1,34 @@
-//! What a worker's handlers share.
+//! What the handlers and the commands share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use identity_core::clock::Clock;
 use identity_core::crypto::fernet::Keys;
-use identity_core::db::{Database, Reader};
+use identity_core::crypto::issuer::{Issuers, Refused};
+use identity_core::crypto::password::Hasher;
+use identity_core::db::{Database, Error, Reader};
+use identity_core::http::{Invalid, Problem};
+use identity_core::metrics::Metrics;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
+use crate::clients::RememberedSecrets;
 use crate::config::RecordsAccess;
+use crate::keys::Rotation;
+use crate::login::Throttle;
 use crate::notifications::{EventKind, NewEvent};
-use crate::records::ServiceName;
+use crate::records::{ServiceName, checked_text};
+use crate::tokens::{self, Authority, Verified};
 
-/// What all workers of an instance share.
+/// How many verified tokens a worker remembers; then it forgets all.
+const MOST_VERIFIED: usize = 4096;
+/// The most characters of an audience.
+const LONGEST_AUDIENCE: usize = 255;
+
+/// What all workers of an instance share, and its commands.
 #[derive(Debug, Clone)]
 pub struct Shared {
     pub(crate) database: Database,
@@ -22,6 +38,36 @@ pub struct Shared {
     pub(crate) allowed_services: Arc<[ServiceName]>,
     /// Wakes the dispatcher; none where changes are not told.
     pub(crate) written: Option<Arc<Notify>>,
+    pub(crate) authority: Authority,
+    pub(crate) issuers: Issuers,
+    pub(crate) hasher: Hasher,
+    pub(crate) remembered: Arc<RememberedSecrets>,
+    pub(crate) throttle: Throttle,
+    pub(crate) rotation: Rotation,
+    /// The audience of tokens for this service.
+    pub(crate) audience: String,
+    pub(crate) retry_window: Duration,
+    /// Under which the service is reached, without a slash at the end.
+    pub(crate) public_url: String,
+    pub(crate) counts: Counts,
+}
+
+/// What is counted of tokens.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    pub(crate) issued: Counter,
+    pub(crate) failed_logins: Counter,
+}
+
+impl Counts {
+    /// Counts in `metrics`.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            issued: metrics.counter("tokens_issued", "Tokens that were issued or refreshed"),
+            failed_logins: metrics.counter("logins_failed", "Wrong passwords, secrets and signatures"),
+        }
+    }
 }
 
 /// The state of one worker.
@@ -30,6 +76,8 @@ pub struct State {
     shared: Shared,
     /// The worker's own connection for reads of one statement.
     pub(crate) reader: Reader,
+    /// Tokens that this worker has verified, by their digests.
+    verified: Mutex<std::collections::HashMap<[u8; 32], Verified>>,
 }
 
 impl std::ops::Deref for State {
@@ -40,16 +88,7 @@ impl std::ops::Deref for State {
     }
 }
 
-impl State {
-    /// The state of one more worker.
-    #[must_use]
-    pub fn of_worker(shared: &Shared) -> Self {
-        Self {
-            reader: shared.database.reader(),
-            shared: shared.clone(),
-        }
-    }
-
+impl Shared {
     /// The event of a change, where changes are told.
     pub(crate) fn event(&self, kind: EventKind, payload: impl FnOnce() -> Value) -> Option<NewEvent> {
         self.written.is_some().then(|| NewEvent::new(kind, payload()))
@@ -60,5 +99,78 @@ impl State {
         if let (Some(written), Some(_)) = (&self.written, event) {
             written.notify_one();
         }
+    }
+
+    /// Brings what this instance knows of keys and revocations up to date now.
+    pub(crate) async fn learn(&self) -> Result<(), Error> {
+        tokens::learn(&self.database, &self.keys, &self.authority, &self.clock).await
+    }
+
+    /// The audience that a request names; this service's where it names none.
+    pub(crate) fn audience_of(&self, document: &Value) -> Result<String, Problem> {
+        match document.get("audience") {
+            None | Some(Value::Null) => Ok(self.audience.clone()),
+            Some(Value::String(audience)) if Self::is_audience(audience) => Ok(audience.clone()),
+            Some(_) => Err(Problem::invalid(vec![Invalid::new(
+                "/audience",
+                format!("expected a text of 1 to {LONGEST_AUDIENCE} characters"),
+            )])),
+        }
+    }
+
+    /// Whether a text can be an audience.
+    pub(crate) fn is_audience(text: &str) -> bool {
+        checked_text(text, LONGEST_AUDIENCE).is_ok_and(|checked| checked == text)
+    }
+}
+
+impl State {
+    /// The state of one more worker.
+    #[must_use]
+    pub fn of_worker(shared: &Shared) -> Self {
+        Self {
+            reader: shared.database.reader(),
+            shared: shared.clone(),
+            verified: Mutex::default(),
+        }
+    }
+
+    /// What a bearer token permits here: one of ours, or of a trusted issuer.
+    pub(crate) async fn permissions_of(&self, token: &str) -> Result<Vec<String>, Refused> {
+        if let Some(issuer) = self.issuers.issuer_of(token) {
+            let claims = issuer.verify(token, self.clock.now()).await?;
+            let permissions = claims
+                .own
+                .get("permissions")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            return Ok(permissions
+                .filter_map(Value::as_str)
+                .map(ToOwned::to_owned)
+                .collect());
+        }
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let now = self.clock.now();
+        let snapshot = self.authority.snapshot();
+        let known = self
+            .verified
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&digest)
+            .cloned();
+        let verified = match known {
+            Some(known) if snapshot.still_holds(&known, now) => known,
+            _ => {
+                let verified = snapshot.verify(token, Some(&[&self.audience]), now)?;
+                let mut all = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+                if all.len() >= MOST_VERIFIED {
+                    all.clear();
+                }
+                all.insert(digest, verified.clone());
+                verified
+            }
+        };
+        Ok(verified.claims.own.permissions)
     }
 }

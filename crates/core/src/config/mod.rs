@@ -19,7 +19,9 @@ use serde::de::DeserializeOwned;
 pub use explain::explain;
 pub use layers::{Environment, Lower, Setting};
 pub use schema::Schema;
-pub use sections::{Base, Database, Log, LogFormat, Metrics, Outgoing, Postgres, Server, SslMode, Telemetry};
+pub use sections::{
+    Base, Database, Limits, Log, LogFormat, Metrics, Outgoing, Postgres, Server, SslMode, Telemetry,
+};
 
 use crate::failure::Failure;
 use layers::Layer;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::Settings;
-use super::values::{AllowPrivate, Bind, OutageExit, Range, Span, list};
+use super::values::{AllowPrivate, Bind, OutageExit, Range, Rate, Span, list};
 use crate::failure::Failure;
 
 /// What every service has; a service reads its own sections beside it.
@@ -26,6 +26,8 @@ pub struct Base {
     pub metrics: Metrics,
     /// Traces.
     pub telemetry: Telemetry,
+    /// How often secrets may be tried.
+    pub limits: Limits,
 }
 
 impl Base {
@@ -41,6 +43,7 @@ impl Base {
             log: settings.section("log")?,
             metrics: settings.section("metrics")?,
             telemetry: settings.section("telemetry")?,
+            limits: settings.section("limits")?,
         })
     }
 }
@@ -164,4 +167,14 @@ pub struct Metrics {
 #[expect(missing_docs, reason = "each key's meaning stands once, in default.toml")]
 pub struct Telemetry {
     pub otlp_endpoint: Option<Url>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key's meaning stands once, in default.toml")]
+pub struct Limits {
+    pub logins_per_account: Rate,
+    pub logins_per_address: Rate,
+    pub mails_per_account: Rate,
 }

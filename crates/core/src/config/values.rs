@@ -58,6 +58,36 @@ impl FromStr for OutageExit {
     }
 }
 
+/// A rate: `10/10m` is ten within ten minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many, at least one.
+    pub count: u32,
+    /// Within which time.
+    pub window: Duration,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected a rate like `10/10m`, found `{text}`");
+        let (count, window) = text.split_once('/').ok_or_else(expected)?;
+        let count = count
+            .trim()
+            .parse()
+            .ok()
+            .filter(|count| *count > 0)
+            .ok_or_else(expected)?;
+        let Span(window) = window.trim().parse().map_err(|_| expected())?;
+        if window.is_zero() {
+            Err(expected())
+        } else {
+            Ok(Self { count, window })
+        }
+    }
+}
+
 /// An address range: a CIDR, or a bare address as a range of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range(pub IpNet);
@@ -247,6 +277,12 @@ impl<'de> Deserialize<'de> for Range {
 }
 
 impl<'de> Deserialize<'de> for Bind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         from_text(deserializer)
     }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::poll_fn;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, Error};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::failure::causes;
@@ -40,6 +43,15 @@ impl Hosts {
     /// A host that accepts connections and then says nothing, as a machine that hangs, costs its share
     /// of the time and not all of it: tokio-postgres bounds no more than the TCP handshake.
     pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), Error> {
+        self.connect_hearing(&Arc::default()).await
+    }
+
+    /// As [`Hosts::connect`]; `heard` is told of every notification (LISTEN) that comes.
+    pub(super) async fn connect_hearing(
+        &self,
+        heard: &Arc<Notify>,
+    ) -> Result<(Client, JoinHandle<()>), Error> {
+        let served = |connected| served(connected, heard.clone());
         let Parts {
             parameters,
             connector,
@@ -73,13 +85,26 @@ impl Hosts {
     }
 }
 
-fn served<S, T>((client, connection): (Client, tokio_postgres::Connection<S, T>)) -> (Client, JoinHandle<()>)
+fn served<S, T>(
+    (client, mut connection): (Client, Connection<S, T>),
+    heard: Arc<Notify>,
+) -> (Client, JoinHandle<()>)
 where
-    tokio_postgres::Connection<S, T>: Future<Output = Result<(), Error>> + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let task = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = causes(&error), "a connection to Postgres ended");
+        loop {
+            match poll_fn(|context| connection.poll_message(context)).await {
+                Some(Ok(AsyncMessage::Notification(_))) => heard.notify_one(),
+                // What Postgres remarks (that a table exists already) is nobody's concern.
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(error = causes(&error), "a connection to Postgres ended");
+                    return;
+                }
+                None => return,
+            }
         }
     });
     (client, task)

@@ -7,6 +7,7 @@ mod connect;
 pub mod encryption_keys;
 mod error;
 mod hosts;
+mod listen;
 pub mod lock;
 pub mod migrate;
 mod pool;
@@ -15,6 +16,7 @@ mod watch;
 
 pub use deadpool_postgres::GenericClient;
 pub use error::{Error, ErrorKind};
+pub use listen::Changes;
 pub use pool::{Database, Reader};
 
 pub use tokio_postgres;

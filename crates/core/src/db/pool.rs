@@ -7,6 +7,7 @@ use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, R
 use tokio::sync::Mutex;
 
 use super::hosts::Hosts;
+use super::listen::{self, Changes};
 use super::watch::{self, Outage};
 use super::{Error, connect, tls};
 use crate::config::Postgres;
@@ -93,6 +94,12 @@ impl Database {
     /// What tokio-postgres says when it cannot connect.
     pub async fn connect(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
         self.hosts.connect().await.map(|(client, _)| client)
+    }
+
+    /// Hears what is said on `channel`, over a connection of its own that is renewed when lost.
+    #[must_use]
+    pub fn listen(&self, channel: &'static str) -> Changes {
+        listen::start(self.hosts.clone(), channel)
     }
 
     /// A connection of the pool, for transactions.

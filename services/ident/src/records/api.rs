@@ -17,9 +17,10 @@ use super::model::{Draft, ServiceName, User};
 use super::patch::{Patch, PatchError};
 use super::query::ListQuery;
 use super::store::{self, WriteError};
-use crate::access::{Permitted, ReadUsers, TakeTokens, WriteUsers};
+use crate::access::{Permitted, ReadUsers, Records, TakeTokens, WriteUsers};
 use crate::notifications::EventKind;
 use crate::state::State;
+use crate::tokens::{Subject, announce, revoke_subject};
 
 /// Adds the paths; the last of all services', since `/{id}` matches what no literal path does.
 pub fn routes(config: &mut ServiceConfig) {
@@ -90,17 +91,14 @@ struct NewAccount {
     (status = 415, description = "Not JSON", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn create(
-    _caller: Permitted<WriteUsers>,
+    _caller: Permitted<WriteUsers, Records>,
     state: web::Data<State>,
     request: HttpRequest,
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     expect_json(&request)?;
     let draft = Draft::read(json(&body)?, &state.allowed_services).map_err(Problem::invalid)?;
-    let event = state.event(
-        EventKind::New,
-        || json!({"name": draft.name, "email": draft.email.text, "services": store::shown(&draft.services)}),
-    );
+    let event = state.event(EventKind::New, || draft.document());
     let client = state.database.client().await?;
     let now = state.clock.now();
     let id = store::insert(&client, &state.keys, &draft, event.as_ref(), now)
@@ -131,7 +129,7 @@ pub(crate) async fn create(
     (status = 406, description = "Not to be had in this form", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list(
-    _caller: Permitted<ReadUsers>,
+    _caller: Permitted<ReadUsers, Records>,
     state: web::Data<State>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -143,7 +141,7 @@ pub(crate) async fn list(
     answer
         .content_type(form.media_type())
         .insert_header((header::VARY, "Accept"));
-    if let Some(links) = query.links(&around) {
+    if let Some(links) = query.links("/", &around) {
         answer.insert_header((header::LINK, links));
     }
     Ok(match form {
@@ -165,7 +163,7 @@ pub(crate) async fn list(
     (status = 404, description = "No such record", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn show(
-    _caller: Permitted<ReadUsers>,
+    _caller: Permitted<ReadUsers, Records>,
     state: web::Data<State>,
     path: web::Path<String>,
     request: HttpRequest,
@@ -176,9 +174,9 @@ pub(crate) async fn show(
     let tag = EntityTag::new_strong(user.tag());
     if is_known(&request, &tag) {
         let mut answer = HttpResponse::NotModified();
-        return Ok(with_tag(&mut answer, tag).finish());
+        return Ok(with_tag(&mut answer, &tag).finish());
     }
-    Ok(with_tag(&mut HttpResponse::Ok(), tag).json(user))
+    Ok(with_tag(&mut HttpResponse::Ok(), &tag).json(user))
 }
 
 /// Change a record
@@ -196,7 +194,7 @@ pub(crate) async fn show(
     (status = 422, description = "The patched record is not valid", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn patch(
-    _caller: Permitted<WriteUsers>,
+    _caller: Permitted<WriteUsers, Records>,
     state: web::Data<State>,
     path: web::Path<String>,
     request: HttpRequest,
@@ -204,7 +202,6 @@ pub(crate) async fn patch(
 ) -> Result<HttpResponse, Problem> {
     let id = id_of(&path)?;
     let patch = Patch::read(media_type(&request).as_deref(), &body)?;
-    let event = state.event(EventKind::Patch, || patch.without_secrets());
     let mut client = state.database.client().await?;
     let transaction = client.transaction().await?;
     let user = store::find_for_update(&transaction, id)
@@ -217,6 +214,7 @@ pub(crate) async fn patch(
         ));
     }
     let draft = patch.apply(&user, &state.allowed_services).map_err(not_applied)?;
+    let event = state.event(EventKind::Patch, || patch.without_secrets(&user, &draft));
     let now = state.clock.now();
     let version = store::update(&transaction, &state.keys, &user, &draft, event.as_ref(), now)
         .await
@@ -231,7 +229,7 @@ pub(crate) async fn patch(
         services,
         version,
     };
-    Ok(with_tag(&mut HttpResponse::Ok(), EntityTag::new_strong(user.tag())).json(user))
+    Ok(with_tag(&mut HttpResponse::Ok(), &EntityTag::new_strong(user.tag())).json(user))
 }
 
 /// Delete a record
@@ -241,17 +239,28 @@ pub(crate) async fn patch(
     (status = 404, description = "No such record", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn delete(
-    _caller: Permitted<WriteUsers>,
+    _caller: Permitted<WriteUsers, Records>,
     state: web::Data<State>,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let id = id_of(&path)?;
+    delete_user(&state, &path).await
+}
+
+/// Deletes the user that `path` names, with everything that hangs on them; their tokens end.
+pub async fn delete_user(state: &State, path: &str) -> Result<HttpResponse, Problem> {
+    let id = id_of(path)?;
     let event = state.event(EventKind::Delete, || json!({"id": id}));
-    let client = state.database.client().await?;
-    if !store::delete(&client, id, event.as_ref(), state.clock.now()).await? {
+    let mut client = state.database.client().await?;
+    let transaction = client.transaction().await?;
+    let now = state.clock.now();
+    if !store::delete(&transaction, id, event.as_ref(), now).await? {
         return Err(no_such_user());
     }
+    revoke_subject(&transaction, Subject::User(id), state.revoked_until(), now).await?;
+    announce(&transaction).await?;
+    transaction.commit().await?;
     state.told(event.as_ref());
+    state.learn().await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -269,7 +278,7 @@ struct AccessToken<'a> {
     (status = 404, description = "No such record, account or token", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn access_token(
-    _caller: Permitted<TakeTokens>,
+    _caller: Permitted<TakeTokens, Records>,
     state: web::Data<State>,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
@@ -284,17 +293,17 @@ pub(crate) async fn access_token(
     }))
 }
 
-fn no_such_user() -> Problem {
+pub fn no_such_user() -> Problem {
     Problem::not_found("There is no such user.")
 }
 
 /// What is no id of 64 bits names no user.
-fn id_of(path: &str) -> Result<i64, Problem> {
+pub fn id_of(path: &str) -> Result<i64, Problem> {
     let canonical = |id: &i64| *id > 0 && id.to_string() == path;
     path.parse().ok().filter(canonical).ok_or_else(no_such_user)
 }
 
-fn refused(error: WriteError) -> Problem {
+pub fn refused(error: WriteError) -> Problem {
     match error {
         WriteError::EmailTaken => {
             Problem::conflict("email-taken", "The email address belongs to another user.")
@@ -324,7 +333,7 @@ fn not_applied(error: PatchError) -> Problem {
 }
 
 /// The record may be kept by the client, who asks each time whether it still holds.
-fn with_tag(answer: &mut HttpResponseBuilder, tag: EntityTag) -> &mut HttpResponseBuilder {
+fn with_tag<'a>(answer: &'a mut HttpResponseBuilder, tag: &EntityTag) -> &'a mut HttpResponseBuilder {
     answer
         .insert_header((header::ETAG, tag.to_string()))
         .insert_header((
@@ -353,5 +362,13 @@ fn is_expected(request: &HttpRequest, tag: &EntityTag) -> bool {
         Ok(IfMatch::Any) => true,
         Ok(IfMatch::Items(expected)) => expected.iter().any(|expected| expected.strong_eq(tag)),
         Err(_) => false,
+    }
+}
+
+/// A patch of a person through `/api/users`, whose members are a document and no operations.
+pub fn not_valid(error: PatchError) -> Problem {
+    match error {
+        PatchError::Invalid(errors) => Problem::invalid(errors),
+        PatchError::Operation(..) => not_applied(error),
     }
 }

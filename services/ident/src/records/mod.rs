@@ -1,6 +1,6 @@
 //! People's records with their linked accounts (docs/ident.md, "Records").
 
-pub mod api;
+pub(crate) mod api;
 mod media;
 mod model;
 mod patch;
@@ -8,4 +8,9 @@ mod query;
 mod store;
 mod words;
 
-pub use model::{ServiceName, User};
+pub(crate) use api::{delete_user, id_of, no_such_user, not_valid, refused};
+pub use model::ServiceName;
+pub(crate) use model::{Account as LinkedAccount, Draft, User, checked_text};
+pub(crate) use patch::Patch;
+pub(crate) use query::ListQuery;
+pub(crate) use store::{find, find_for_update, insert, list, update};

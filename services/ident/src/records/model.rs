@@ -7,7 +7,7 @@ use std::str::FromStr;
 use identity_core::http::Invalid;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::words::comparable;
 
@@ -162,6 +162,15 @@ impl User {
 }
 
 impl Draft {
+    /// The record as others are told, without an id and without secrets.
+    pub fn document(&self) -> Value {
+        let services = self
+            .services
+            .iter()
+            .map(|(name, account)| (name.as_str(), json!({"id": account.id})));
+        json!({"name": self.name, "email": self.email.text, "services": services.collect::<BTreeMap<_, _>>()})
+    }
+
     /// Reads the document of a record; an `id` is ignored.
     ///
     /// A service's name must be in `allowed`, unless that is empty.

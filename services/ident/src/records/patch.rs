@@ -93,16 +93,27 @@ impl Patch {
         Ok(draft)
     }
 
-    /// The patch for the eyes of others: without access tokens.
-    pub fn without_secrets(&self) -> Value {
-        let mut shown = match self {
-            Self::Operations(_, sent) | Self::Merge(sent) => sent.clone(),
-        };
-        if let (Self::Operations(..), Value::Array(operations)) = (self, &mut shown) {
-            operations.retain(|operation| !is_about_token(operation));
+    /// The patch for the eyes of others, which made `draft` of `user`: as it was sent, but without
+    /// access tokens.
+    ///
+    /// A JSON Patch can bring a token to its place by many ways. One that mentions tokens at all, or
+    /// works outside the record, is told as the difference that it made, in which no token can be.
+    pub fn without_secrets(&self, user: &User, draft: &Draft) -> Value {
+        match self {
+            Self::Merge(sent) => {
+                let mut shown = sent.clone();
+                strip_tokens(&mut shown);
+                shown
+            }
+            Self::Operations(_, sent) if is_plain(sent) => sent.clone(),
+            Self::Operations(..) => {
+                let before = user.document();
+                let mut after = draft.document();
+                after["id"] = user.id.into();
+                // A patch can always be written.
+                serde_json::to_value(json_patch::diff(&before, &after)).unwrap_or_default()
+            }
         }
-        strip_tokens(&mut shown);
-        shown
     }
 
     /// In a merge patch null removes a member, so that the document cannot tell that a token goes.
@@ -202,22 +213,41 @@ fn size(value: &Value) -> usize {
     }
 }
 
-fn is_about_token(operation: &Value) -> bool {
-    let ends_there = |name: &str| {
-        let pointer = operation.get(name).and_then(Value::as_str);
-        pointer.is_some_and(|pointer| pointer.ends_with("/access_token"))
+/// Whether every operation stays within the record and none mentions an access token.
+fn is_plain(operations: &Value) -> bool {
+    let within = |operation: &Value, name: &str| {
+        operation.get(name).and_then(Value::as_str).is_none_or(|pointer| {
+            let first = pointer.split('/').nth(1).unwrap_or_default();
+            ["", "id", "name", "email", "services"].contains(&first) && !pointer.contains("access_token")
+        })
     };
-    ends_there("path") || ends_there("from")
+    let plain = |operation: &Value| {
+        within(operation, "path")
+            && within(operation, "from")
+            && !operation.get("value").is_some_and(mentions_token)
+    };
+    operations
+        .as_array()
+        .is_some_and(|operations| operations.iter().all(plain))
 }
 
-fn strip_tokens(value: &mut Value) {
+fn mentions_token(value: &Value) -> bool {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(strip_tokens),
-        Value::Object(members) => {
-            members.remove("access_token");
-            members.values_mut().for_each(strip_tokens);
+        Value::Array(items) => items.iter().any(mentions_token),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| name == "access_token" || mentions_token(value)),
+        _ => false,
+    }
+}
+
+/// Takes the tokens out of a merge patch, in which they stand where accounts have them.
+fn strip_tokens(patch: &mut Value) {
+    let accounts = patch.get_mut("services").and_then(Value::as_object_mut);
+    for account in accounts.into_iter().flat_map(serde_json::Map::values_mut) {
+        if let Some(account) = account.as_object_mut() {
+            account.remove("access_token");
         }
-        _ => {}
     }
 }
 

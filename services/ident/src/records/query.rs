@@ -71,9 +71,9 @@ impl ListQuery {
         reading.finish().map_err(Problem::invalid)
     }
 
-    /// The `Link` header (RFC 8288) of this page: the relations that exist, as unquoted tokens.
+    /// The `Link` header (RFC 8288) of this page of the list at `path`: the relations that exist, as unquoted tokens.
     #[must_use]
-    pub fn links(&self, around: &Around) -> Option<HeaderValue> {
+    pub fn links(&self, path: &str, around: &Around) -> Option<HeaderValue> {
         let mut links = Vec::new();
         // A page behind the last record has no ends; where it begins still tells what is before it.
         let (first, last) = around.ends.unwrap_or(match self.from {
@@ -82,14 +82,17 @@ impl ListQuery {
             From::Before(id) => (id, id.saturating_sub(1)),
         });
         if around.behind {
-            links.push(format!("<{}>; rel=next", self.link(Some(("after_id", last)))));
+            links.push(format!(
+                "<{}>; rel=next",
+                self.link(path, Some(("after_id", last)))
+            ));
         }
         if around.before {
             links.push(format!(
                 "<{}>; rel=previous",
-                self.link(Some(("before_id", first)))
+                self.link(path, Some(("before_id", first)))
             ));
-            links.push(format!("<{}>; rel=first", self.link(None)));
+            links.push(format!("<{}>; rel=first", self.link(path, None)));
         }
         // The parameters are encoded, so that the header's value cannot be invalid.
         (!links.is_empty())
@@ -97,8 +100,8 @@ impl ListQuery {
             .flatten()
     }
 
-    fn link(&self, position: Option<(&str, i64)>) -> String {
-        let mut query = form_urlencoded::Serializer::for_suffix(String::from("/?"), "/?".len());
+    fn link(&self, path: &str, position: Option<(&str, i64)>) -> String {
+        let mut query = form_urlencoded::Serializer::for_suffix(format!("{path}?"), path.len() + 1);
         query.append_pair("page_size", &self.page_size.to_string());
         if let Some((name, id)) = position {
             query.append_pair(name, &id.to_string());

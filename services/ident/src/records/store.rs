@@ -159,20 +159,24 @@ impl Conditions {
         let mut conditions = Self::default();
         if let Some(email) = &filters.email {
             let email = conditions.parameter(email.clone(), Type::TEXT);
-            conditions.sql += &format!(" AND u.email_key = {email}");
+            conditions.and(&format!("u.email_key = {email}"));
         }
         if !filters.name_words.is_empty() {
             let words = conditions.parameter(search_of(&filters.name_words), Type::TEXT);
-            conditions.sql += &format!(" AND u.name_words @@ {words}::text::tsquery");
+            conditions.and(&format!("u.name_words @@ {words}::text::tsquery"));
         }
         if let Some((service, id)) = &filters.account {
             let service = conditions.parameter(service.as_str().to_owned(), Type::TEXT);
             let id = conditions.parameter(id.clone(), Type::TEXT);
-            conditions.sql += &format!(
-                " AND u.id = (SELECT a.user_id FROM linked_accounts a WHERE a.service = {service} AND a.account_id = {id})"
-            );
+            conditions.and(&format!(
+                "u.id = (SELECT a.user_id FROM linked_accounts a WHERE a.service = {service} AND a.account_id = {id})"
+            ));
         }
         conditions
+    }
+
+    fn and(&mut self, condition: &str) {
+        self.sql.extend([" AND ", condition]);
     }
 
     /// Adds a value and gives its name in the statement.

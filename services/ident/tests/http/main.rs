@@ -2,13 +2,19 @@
 
 mod access;
 mod access_tokens;
+mod callers;
+mod clients;
 mod configuration;
 mod conflicts;
 mod failing_receivers;
+mod forged_tokens;
+mod guessing;
 mod invalid_records;
+mod keys;
 mod lists;
 mod media_types;
 mod notifications;
+mod oauth;
 mod operation;
 mod originals;
 mod outages;
@@ -23,6 +29,8 @@ mod refused_patches;
 mod refused_settings;
 mod requests;
 mod starts;
+mod tokens;
+mod users;
 
 use ident::config::{Config, SCHEMA};
 use identity_testkit::Service;

@@ -165,10 +165,18 @@ async fn no_access_token_is_told_or_stored_in_the_clear() {
         {"op": "add", "path": "/services/github/access_token", "value": "tok-C-pointer"},
         {"op": "add", "path": "/services", "value": {"github": account("tok-D-all"), "gitlab": account("tok-E-all")}},
     ]);
+    let smuggled = json!([
+        {"op": "add", "path": "/tmp", "value": "tok-H-moved"},
+        {"op": "move", "from": "/tmp", "path": "/services/github/access_token"},
+        {"op": "replace", "path": "/email", "value": "tok-I-copied"},
+        {"op": "copy", "from": "/email", "path": "/services/gitlab/access_token"},
+        {"op": "replace", "path": "/email", "value": "robb@example.org"},
+    ]);
     let merge =
         json!({"services": {"github": {"access_token": "tok-F-merge"}, "bitbucket": account("tok-G-merge")}});
     for (media_type, sent) in [
         ("application/json-patch+json", &operations),
+        ("application/json-patch+json", &smuggled),
         ("application/merge-patch+json", &merge),
     ] {
         let answer = patch(&ident, id, media_type, sent).send().await.unwrap();
@@ -189,11 +197,13 @@ async fn no_access_token_is_told_or_stored_in_the_clear() {
     assert!(!dump.contains("tok-"), "{dump}");
     receiver.behave(|_| Behaviour::Answer(204));
     ident.clock.advance(Duration::from_mins(1));
-    let told = taken(&receiver, 3).await;
+    let told = taken(&receiver, 4).await;
     assert!(told.iter().all(|told| !told.body.contains("tok-")), "{told:?}");
-    // What was told instead is still the patch.
+    // What was told instead is still what the patch did.
+    let gitlab = json!([{"op": "add", "path": "/services/gitlab", "value": {"id": "25"}}]);
+    assert_eq!(told[1].json()["payload"], gitlab);
     assert_eq!(
-        told[2].json()["payload"],
+        told[3].json()["payload"],
         json!({"services": {"github": {}, "bitbucket": {"id": "25"}}})
     );
     let stored: Value = ident

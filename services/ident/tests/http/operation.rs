@@ -59,6 +59,8 @@ async fn a_signal_to_stop_lets_open_requests_end() {
         held_up(&lock).await;
         process.signal(signal);
         closed(address).await;
+        let early = tokio::time::timeout(Duration::from_millis(500), process.ended()).await;
+        assert!(early.is_err(), "the open request is waited for");
         lock.batch_execute("COMMIT").await.unwrap();
         let answer = open.await.unwrap().unwrap();
         assert_eq!(answer.status(), StatusCode::CREATED);

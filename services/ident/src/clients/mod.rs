@@ -1,0 +1,12 @@
+//! Machine clients: registered with a secret, a public key or both, and authenticated by exactly
+//! what they are registered with.
+
+pub(crate) mod api;
+mod authenticate;
+pub mod commands;
+mod model;
+mod store;
+
+pub(crate) use authenticate::{Presented, RememberedSecrets, authenticate};
+pub(crate) use model::Client;
+pub(crate) use store::permissions_of;

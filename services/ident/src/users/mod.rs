@@ -1,0 +1,8 @@
+//! People who can sign in: `/api/users`, the records with username, password and permissions.
+
+pub(crate) mod api;
+pub mod commands;
+mod model;
+mod store;
+
+pub(crate) use store::{find_by_username, permissions_of, update_password_hash};
