@@ -18,7 +18,7 @@ use crate::place::{Place, shown};
 use crate::ports::Plan;
 use crate::report::{self, Entry, say};
 use crate::running::Running;
-use crate::services::Planned;
+use crate::services::{Demo, Filled, Planned};
 
 /// Runs what `options` ask for until SIGINT or SIGTERM.
 pub async fn run(options: &Options, place: &Place) -> Result<(), Failure> {
@@ -146,24 +146,35 @@ impl Launch<'_> {
         let mut lines = Vec::new();
         for planned in self.planned {
             let (service, url) = (planned.service, planned.url());
-            let demo = (service.fill)(client.clone(), url.clone()).await?;
-            lines.push(format!("  curl -s '{url}{}'", service.example));
-            entries.push(Entry {
+            let demo = Demo {
+                client: client.clone(),
+                url: url.clone(),
+                settings: planned.settings(&self.database.url(), &self.place.key_file()?)?,
+                place: self.place.clone(),
+            };
+            let Filled {
+                lines: about,
+                examples,
+            } = (service.fill)(demo).await?;
+            lines.extend(examples);
+            let mut entry = Entry {
                 name: service.name,
                 lines: vec![
                     ("url", url.clone()),
                     ("docs", format!("{url}/docs")),
                     ("metrics", planned.metrics_url()),
-                    ("demo", demo),
                 ],
-            });
+            };
+            entry.lines.extend(about);
+            entries.push(entry);
         }
         entries.push(self.database.entry());
         entries.push(Entry {
             name: "launcher",
             lines: vec![("log", shown(&self.place.log_file()))],
         });
-        lines.push(format!("  {}", self.database.psql()));
+        lines.push(self.database.psql());
+        let lines: Vec<_> = lines.iter().map(|line| format!("  {line}")).collect();
         let how = if self.options.detached {
             "`cargo dev stop`"
         } else {

@@ -1,8 +1,9 @@
-//! Where the launcher keeps what outlives it: `target/dev/`, with Postgres' data, the log, the lock
-//! and the key that protects the services' secrets.
+//! Where the launcher keeps what outlives it: `target/dev/`, with Postgres' data, the log, the lock,
+//! the key that protects the services' secrets, and what the demo's administrator and client sign in
+//! with.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use identity_core::crypto::random;
 use identity_core::failure::Failure;
 
 /// The directory of one launcher.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Place {
     dir: PathBuf,
     target: PathBuf,
@@ -48,26 +49,54 @@ impl Place {
         self.dir.join("launcher.lock")
     }
 
-    /// The file with the key that encrypts the services' secrets; made at the first start, for nobody
-    /// else to read.
+    /// The file with the key that encrypts the services' secrets; made at the first start.
     pub fn key_file(&self) -> Result<PathBuf, Failure> {
-        let path = self.dir.join("encryption.key");
-        if !path.exists() {
-            let making = |error| Failure::because(&format!("making {}", path.display()), error);
-            // Under another name until it is whole.
-            let new = self.dir.join("encryption.key.new");
-            let mut options = OpenOptions::new();
-            let mut file = options
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)
-                .map_err(making)?;
-            writeln!(file, "{}", BASE64.encode(&random::bytes::<32>())).map_err(making)?;
-            std::fs::rename(&new, &path).map_err(making)?;
+        let (name, key) = ("encryption.key", || BASE64.encode(&random::bytes::<32>()));
+        self.kept(name, key)?;
+        Ok(self.secret_file(name))
+    }
+
+    /// The file of the secret `name`.
+    pub fn secret_file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The secret `name` as it was kept, if it was.
+    pub fn find(&self, name: &str) -> Result<Option<String>, Failure> {
+        let path = self.secret_file(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim_end().to_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::because(&format!("reading {}", path.display()), error)),
         }
-        Ok(path)
+    }
+
+    /// The secret `name`: the kept one, or the one that `make` makes now.
+    pub fn kept(&self, name: &str, make: impl FnOnce() -> String) -> Result<String, Failure> {
+        if let Some(secret) = self.find(name)? {
+            return Ok(secret);
+        }
+        let secret = make();
+        self.keep(name, &secret)?;
+        Ok(secret)
+    }
+
+    /// Keeps the secret `name` for the next start, for nobody else to read.
+    pub fn keep(&self, name: &str, secret: &str) -> Result<(), Failure> {
+        let path = self.secret_file(name);
+        let making = |error| Failure::because(&format!("making {}", path.display()), error);
+        // Under another name until it is whole.
+        let new = self.secret_file(&format!("{name}.new"));
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)
+            .map_err(making)?;
+        writeln!(file, "{secret}").map_err(making)?;
+        std::fs::rename(&new, &path).map_err(making)
     }
 }
 

@@ -10,6 +10,7 @@ use identity_core::runtime::Runtime;
 use reqwest::Client;
 
 use crate::ident;
+use crate::place::Place;
 
 /// All of them, in the order of their ports from `--port-base` on.
 pub static SERVICES: &[Service] = &[ident::SERVICE];
@@ -34,10 +35,29 @@ pub struct Service {
     pub key_file: &'static str,
     /// Serves until the word to stop.
     pub run: fn(Settings, Runtime) -> Work<()>,
-    /// Makes the demo data by requests to this URL, where they are not there yet; says what they are.
-    pub fill: fn(Client, String) -> Work<String>,
-    /// Path and query of a request that shows something of the demo data.
-    pub example: &'static str,
+    /// Makes the demo data where they are not there yet.
+    pub fill: fn(Demo) -> Work<Filled>,
+}
+
+/// What demo data are made with, while the service runs.
+#[derive(Debug)]
+pub struct Demo {
+    pub client: Client,
+    /// Where the service is reached, without a slash at the end.
+    pub url: String,
+    /// The settings that the service runs with.
+    pub settings: Settings,
+    /// Where is kept what one signs in with.
+    pub place: Place,
+}
+
+/// What is said of demo data.
+#[derive(Debug)]
+pub struct Filled {
+    /// Lines about them, each with a word for what it says.
+    pub lines: Vec<(&'static str, String)>,
+    /// Lines for a shell that show something of them.
+    pub examples: Vec<String>,
 }
 
 /// A service with the ports that it gets.
@@ -79,6 +99,7 @@ impl Planned {
             .map(|(_, name, value)| (name.to_owned(), value.to_owned()));
         let ours = [
             format!("server.bind={}:{}", Ipv4Addr::LOCALHOST, self.port),
+            format!("server.public_url={}", self.url()),
             format!("metrics.bind={}:{}", Ipv4Addr::LOCALHOST, self.metrics_port),
             format!("database.postgres.url={database_url}"),
             format!("database.postgres.schema={}", service.database_schema()),

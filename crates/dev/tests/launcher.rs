@@ -23,6 +23,9 @@ use tokio::time::timeout;
 /// Within this time what must come has come, also on a machine that is busy.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// How many records a fresh launcher has: the administrator's and six of the demo.
+const DEMO: usize = 7;
+
 /// How many ports a launcher has from its port base on.
 const PORTS: u16 = 20;
 
@@ -98,20 +101,37 @@ impl Place {
         format!("http://127.0.0.1:{}/", self.base)
     }
 
+    /// The content of a file that the launcher keeps, which nobody else can read.
+    fn secret(&self, name: &str) -> String {
+        let path = self.dir().join(name);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+        std::fs::read_to_string(path).unwrap().trim_end().to_owned()
+    }
+
+    /// A token of the administrator.
+    async fn token(&self) -> String {
+        let body = json!({"username": "admin", "password": self.secret("admin.password")});
+        let request = reqwest::Client::new().post(format!("{}auth/login", self.url()));
+        let answer = request.json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let answer: Value = answer.json().await.unwrap();
+        answer["token"].as_str().unwrap().to_owned()
+    }
+
     async fn names(&self) -> Vec<String> {
-        names(&get(&self.url()).await)
+        let request = reqwest::Client::new().get(self.url());
+        let answer = request.bearer_auth(self.token().await).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        names(&answer.json().await.unwrap())
     }
 
     /// Makes a person that no demo has.
     async fn add_person(&self) {
         let person = json!({"name": "Own Person", "email": "own@example.org"});
-        let answer = reqwest::Client::new()
-            .post(self.url())
-            .json(&person)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), 201);
+        let request = reqwest::Client::new().post(self.url());
+        let request = request.bearer_auth(self.token().await).json(&person);
+        assert_eq!(request.send().await.unwrap().status(), 201);
     }
 
     /// Waits until none of its processes is there and all ports are free.
@@ -153,10 +173,26 @@ impl Launcher {
         }
     }
 
-    /// The rest of the first line that it printed with `start` in it.
-    fn printed_after(&self, start: &str) -> &str {
-        let found = self.printed.iter().find_map(|line| line.split_once(start));
-        found.expect(start).1.trim_end_matches([' ', '│'])
+    /// What the table says behind `word`.
+    fn printed_after(&self, word: &str) -> &str {
+        let start = format!(" {word}  ");
+        let found = self.printed.iter().find_map(|line| line.split_once(&start));
+        found.expect(word).1.trim_matches([' ', '│'])
+    }
+
+    /// Runs the lines for a shell that it printed, but for the one of psql; gives the JSON that they print.
+    async fn try_lines(&self) -> Vec<Value> {
+        let lines = self.printed.iter().skip_while(|line| *line != "Try:").skip(1);
+        let lines: Vec<_> = lines.take_while(|line| !line.is_empty()).cloned().collect();
+        let (psql, lines) = lines.split_last().unwrap();
+        assert!(psql.contains("psql"), "{psql}");
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", &lines.join("\n")]).env("no_proxy", "*");
+        let output = timeout(PATIENCE, shell.output()).await.unwrap().unwrap();
+        let errors = text(&output.stderr);
+        assert!(output.status.success() && errors.is_empty(), "{errors}");
+        let printed = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
+        printed.collect::<Result<_, _>>().unwrap()
     }
 
     fn signal(&self, signal: Signal) {
@@ -205,12 +241,6 @@ fn uses(dir: &std::path::Path) -> bool {
         .any(|arguments| String::from_utf8_lossy(&arguments).contains(dir.to_str().unwrap()))
 }
 
-async fn get(url: &str) -> Value {
-    let answer = reqwest::get(url).await.unwrap();
-    assert_eq!(answer.status(), 200, "{url}");
-    answer.json().await.unwrap()
-}
-
 fn names(people: &Value) -> Vec<String> {
     people
         .as_array()
@@ -228,19 +258,35 @@ fn text(bytes: &[u8]) -> String {
 async fn what_it_prints_works_and_ctrl_c_leaves_nothing_but_the_data() {
     let place = Place::new();
     let launcher = place.start(&[]).await;
-    let curl = launcher.printed_after("curl -s '").trim_end_matches('\'');
-    assert_eq!(names(&get(curl).await), ["Mei Tanimoto"]);
-    for word in ["docs     ", "metrics  "] {
+    let printed = launcher.try_lines().await;
+    let [found, token] = printed.as_slice() else {
+        panic!("{printed:?}")
+    };
+    assert_eq!(names(found), ["Mei Tanimoto"]);
+    assert_eq!(token["scope"], "users:read");
+    for word in ["docs", "metrics"] {
         assert_eq!(
             reqwest::get(launcher.printed_after(word)).await.unwrap().status(),
             200,
             "{word}"
         );
     }
-    let postgres = launcher.printed_after("url      postgresql").to_owned();
-    let url = format!("postgresql{postgres}");
-    let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
+    assert_eq!(launcher.printed_after("password"), place.secret("admin.password"));
+    let postgres = launcher
+        .printed
+        .iter()
+        .find(|line| line.contains("url       postgresql"));
+    let url = postgres
+        .unwrap()
+        .split_once("url")
+        .unwrap()
+        .1
+        .trim_matches([' ', '│']);
+    let connected = tokio_postgres::connect(url, tokio_postgres::NoTls).await;
     drop(connected.unwrap());
+    let metadata = format!("{}.well-known/openid-configuration", place.url());
+    let metadata: Value = reqwest::get(metadata).await.unwrap().json().await.unwrap();
+    assert_eq!(format!("{}/", metadata["issuer"].as_str().unwrap()), place.url());
     for line in &launcher.printed {
         assert!(line.chars().count() <= 100, "{line}");
     }
@@ -249,13 +295,32 @@ async fn what_it_prints_works_and_ctrl_c_leaves_nothing_but_the_data() {
     launcher.stopped_by(Signal::INT).await;
     assert!(is_free(place.base) && !uses(&place.dir()));
 
+    let secrets = || ["encryption.key", "admin.password", "demo.client"].map(|name| place.secret(name));
+    let kept = secrets();
     let launcher = place.start(&[]).await;
-    assert_eq!(place.names().await.len(), 7);
+    assert_eq!(place.names().await.len(), DEMO + 1);
+    assert_eq!(secrets(), kept);
     launcher.stopped_by(Signal::TERM).await;
 
     let launcher = place.start(&["--fresh", "--only", "ident"]).await;
-    assert_eq!(place.names().await.len(), 6);
+    assert_eq!(place.names().await.len(), DEMO);
+    assert_eq!(launcher.try_lines().await.len(), 2, "the client is another");
     launcher.stopped_by(Signal::INT).await;
+}
+
+#[tokio::test]
+async fn a_password_that_is_not_the_administrators_is_named_with_its_file() {
+    let place = Place::new();
+    place.start(&[]).await.stopped_by(Signal::INT).await;
+    std::fs::write(place.dir().join("admin.password"), "another password\n").unwrap();
+    let output = place.run(&["--port-base", &place.base.to_string()]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let errors = text(&output.stderr);
+    assert!(
+        errors.contains("admin.password") && errors.contains("--fresh"),
+        "{errors}"
+    );
+    place.is_left_in_peace().await;
 }
 
 #[tokio::test]
@@ -315,7 +380,7 @@ async fn in_the_background_it_runs_until_it_is_stopped_and_only_once() {
         printed.contains("curl -s") && printed.contains("`cargo dev stop`"),
         "{printed}"
     );
-    assert_eq!(place.names().await.len(), 6);
+    assert_eq!(place.names().await.len(), DEMO);
 
     for arguments in [&["--port-base", "1999"][..], &["--detach"]] {
         let output = place.run(arguments).await;
@@ -323,7 +388,7 @@ async fn in_the_background_it_runs_until_it_is_stopped_and_only_once() {
         let errors = text(&output.stderr);
         assert!(errors.contains("already running (process "), "{errors}");
     }
-    assert_eq!(place.names().await.len(), 6);
+    assert_eq!(place.names().await.len(), DEMO);
 
     let output = place.run(&["stop"]).await;
     assert!(output.status.success() && text(&output.stdout).contains("Stopped"));
@@ -364,7 +429,7 @@ async fn in_a_database_that_is_given_only_schemas_of_ours_are_touched() {
     place.add_person().await;
     launcher.stopped_by(Signal::INT).await;
     let launcher = place.start(&["--fresh"]).await;
-    assert_eq!(place.names().await.len(), 6);
+    assert_eq!(place.names().await.len(), DEMO);
     launcher.stopped_by(Signal::INT).await;
     client
         .batch_execute("SELECT FROM other.kept; SELECT FROM ident.users")

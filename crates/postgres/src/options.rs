@@ -15,7 +15,7 @@ pub enum Data {
     /// development only.
     Kept {
         /// A directory for it all, to be made or made by an earlier start. As root, should the user whom Postgres runs
-        /// as not reach it, one under `/var/tmp` stands in for it, always the same: see [`Server::data_dir`].
+        /// as not reach it, one under `/var/tmp` stands in for it, always the same: see [`Server::data_dir`](crate::Server::data_dir).
         dir: PathBuf,
         /// The TCP port, not 0.
         port: u16,

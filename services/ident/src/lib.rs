@@ -2,12 +2,13 @@
 //! signed tokens to people and machines.
 //!
 //! The folders are what it does: `records`, `notifications`, `users`, `clients`, `login`, `tokens`,
-//! `keys`, `oauth`. [`run`] serves one instance, for `main`, for tests and for the
+//! `keys`, `oauth`, `encryption`. [`run`] serves one instance, for `main`, for tests and for the
 //! development launcher alike.
 
 mod access;
 pub mod clients;
 pub mod config;
+pub mod encryption;
 mod instance;
 pub mod keys;
 mod login;

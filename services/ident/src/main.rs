@@ -6,6 +6,7 @@ use clap::Parser;
 use ident::Instance;
 use ident::clients::commands::{self as clients, ClientsCommand};
 use ident::config::{Config, SCHEMA};
+use ident::encryption::commands::{self as encryption, EncryptionCommand};
 use ident::keys::commands::{self as keys, ConfigurationCommand, KeysCommand};
 use ident::notifications::commands::{self as events, EventsCommand};
 use ident::users::commands::{self as users, UsersCommand};
@@ -41,6 +42,9 @@ enum Asked {
     /// List, rotate and withdraw signing keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Bring the database's secrets under a new encryption key
+    #[command(subcommand)]
+    Encryption(EncryptionCommand),
     /// Show or make the configuration of tokens
     #[command(subcommand)]
     Configuration(ConfigurationCommand),
@@ -81,6 +85,7 @@ async fn program(Arguments { options, command }: Arguments) -> Result<(), Failur
         Asked::Users(command) => users::run(command, &instance(config?).await?.shared).await,
         Asked::Clients(command) => clients::run(command, &instance(config?).await?.shared).await,
         Asked::Keys(command) => keys::run_keys(command, &instance(config?).await?.shared).await,
+        Asked::Encryption(command) => encryption::run(command, &instance(config?).await?.shared).await,
         Asked::Configuration(command) => {
             keys::run_configuration(command, &instance(config?).await?.shared).await
         }

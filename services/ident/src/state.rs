@@ -6,6 +6,7 @@ use std::time::Duration;
 use identity_core::clock::Clock;
 use identity_core::crypto::fernet::Keys;
 use identity_core::crypto::issuer::{Issuers, Refused};
+use identity_core::crypto::jwt::TokenError;
 use identity_core::crypto::password::Hasher;
 use identity_core::db::{Database, Error, Reader};
 use identity_core::http::{Invalid, Problem};
@@ -135,6 +136,21 @@ impl State {
         }
     }
 
+    /// Verifies a token of ours for one of `audiences`; for any where none is given.
+    pub(crate) async fn verify(
+        &self,
+        token: &str,
+        audiences: Option<&[&str]>,
+    ) -> Result<Verified, TokenError> {
+        let now = self.clock.now();
+        if self.authority.may_look_for_key(token, now)
+            && let Err(error) = self.learn().await
+        {
+            tracing::warn!(%error, "an unknown key could not be looked for");
+        }
+        self.authority.snapshot().verify(token, audiences, now)
+    }
+
     /// What a bearer token permits here: one of ours, or of a trusted issuer.
     pub(crate) async fn permissions_of(&self, token: &str) -> Result<Vec<String>, Refused> {
         if let Some(issuer) = self.issuers.issuer_of(token) {
@@ -162,7 +178,7 @@ impl State {
         let verified = match known {
             Some(known) if snapshot.still_holds(&known, now) => known,
             _ => {
-                let verified = snapshot.verify(token, Some(&[&self.audience]), now)?;
+                let verified = self.verify(token, Some(&[&self.audience])).await?;
                 let mut all = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
                 if all.len() >= MOST_VERIFIED {
                     all.clear();

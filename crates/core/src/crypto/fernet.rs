@@ -110,6 +110,22 @@ impl Keys {
         Ok(SecretString::from(text))
     }
 
+    /// Encrypts anew with the first key what another made for `place`; none where the first made it.
+    ///
+    /// # Errors
+    /// As [`Keys::open`].
+    pub fn reseal(&self, place: &str, sealed: &str) -> Result<Option<String>, OpenError> {
+        if self
+            .0
+            .first()
+            .is_some_and(|key| key.fernet.decrypt(sealed).is_ok())
+        {
+            return Ok(None);
+        }
+        let plain = self.open(place, sealed)?;
+        Ok(Some(self.seal(place, &plain)))
+    }
+
     /// The fingerprints of all keys, the one that encrypts first: 16 hex digits of a digest, which
     /// tells keys apart and nothing else of them.
     pub fn fingerprints(&self) -> impl Iterator<Item = &str> {

@@ -58,6 +58,9 @@ where
     let metrics_server = metrics_server(base, &service.metrics, &stop)?;
     let database = service.database.clone();
     let server = main_server(&base.server, service, listener, &stop, routes)?;
+    if base.telemetry.otlp_endpoint.is_some() {
+        tracing::warn!("telemetry.otlp_endpoint is set, but traces are not exported yet");
+    }
     tracing::info!(%address, "listening");
     let handles: Vec<ServerHandle> = [Some(&server), metrics_server.as_ref()]
         .into_iter()

@@ -64,6 +64,7 @@ pub fn routes(config: &mut ServiceConfig) {
 
 /// A client that was made, with the secret that is shown this once.
 #[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = CreatedClient)]
 pub(super) struct Created {
     #[serde(flatten)]
     pub(super) client: Client,
@@ -85,15 +86,20 @@ struct CreatedSecret {
     reason = "it describes what the model reads by hand, to tell all that is wrong"
 )]
 struct SentClient {
-    #[schema(example = "nightly import")]
+    #[schema(example = "nightly import", min_length = 1, max_length = 255)]
     name: String,
+    #[schema(nullable = false)]
     permissions: Option<Vec<crate::tokens::Permission>>,
+    #[schema(nullable = false, max_items = 100)]
     audiences: Option<Vec<String>>,
     /// RSA of at least 2048 bits, P-256 or Ed25519, in PEM.
     public_key: Option<String>,
     /// Default: true where there is no `public_key`.
+    #[schema(nullable = false)]
     generate_secret: Option<bool>,
+    #[schema(nullable = false)]
     static_signature: Option<bool>,
+    #[schema(nullable = false)]
     disabled: Option<bool>,
 }
 
@@ -110,6 +116,7 @@ struct TokenRequest {
     /// A client assertion (RFC 7523), or the original's base64 of an RSA-PSS signature.
     #[schema(write_only)]
     signature: Option<String>,
+    #[schema(min_length = 1, max_length = 255)]
     audience: Option<String>,
 }
 
@@ -119,9 +126,11 @@ struct TokenRequest {
     (status = 400, description = "Not valid", body = Document, content_type = "application/problem+json"),
     (status = 401, description = "Not this client", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not for this audience", body = Document, content_type = "application/problem+json"),
+    (status = 413, description = "Too large", body = Document, content_type = "application/problem+json"),
+    (status = 415, description = "Not JSON", body = Document, content_type = "application/problem+json"),
     (status = 429, description = "Too many wrong tries; Retry-After tells when", body = Document, content_type = "application/problem+json"),
     (status = 503, description = "Too much to do; Retry-After tells when", body = Document, content_type = "application/problem+json"),
-))]
+), security(()))]
 pub(crate) async fn token(
     state: web::Data<State>,
     request: HttpRequest,
@@ -184,6 +193,7 @@ fn presented(document: &Value) -> Result<Presented, Problem> {
     (status = 400, description = "A parameter is unknown or malformed", body = Document, content_type = "application/problem+json"),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list(
     _caller: Permitted<ReadClients>,
@@ -228,6 +238,7 @@ pub(crate) async fn list(
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such client", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn show(
     _caller: Permitted<ReadClients>,
@@ -244,6 +255,9 @@ pub(crate) async fn show(
     (status = 400, description = "Not valid", body = Document, content_type = "application/problem+json"),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted, or more permissions than the caller's own", body = Document, content_type = "application/problem+json"),
+    (status = 413, description = "Too large", body = Document, content_type = "application/problem+json"),
+    (status = 415, description = "Not JSON", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn create(
     caller: Permitted<WriteClients>,
@@ -311,12 +325,16 @@ impl NewSecret {
 }
 
 /// Change a machine client
-#[utoipa::path(patch, path = "/api/clients/{id}", tag = "Clients", params(("id" = Uuid, Path,)), request_body = SentClient, responses(
+#[utoipa::path(patch, path = "/api/clients/{id}", tag = "Clients", params(("id" = Uuid, Path,)),
+    request_body(content = std::collections::BTreeMap<String, serde_json::Value>, description = "Any members of SentClient but generate_secret; the others stay"), responses(
     (status = 200, description = "Changed", body = Client),
     (status = 400, description = "Not valid", body = Document, content_type = "application/problem+json"),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted, or more permissions than the caller's own", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such client", body = Document, content_type = "application/problem+json"),
+    (status = 413, description = "Too large", body = Document, content_type = "application/problem+json"),
+    (status = 415, description = "Not JSON", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn change(
     caller: Permitted<WriteClients>,
@@ -357,6 +375,7 @@ pub(crate) async fn change(
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such client", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn delete(
     _caller: Permitted<WriteClients>,
@@ -382,6 +401,7 @@ pub(crate) async fn delete(
     (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such client", body = Document, content_type = "application/problem+json"),
     (status = 409, description = "It has two already", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn create_secret(
     caller: Permitted<WriteClients>,
@@ -418,6 +438,7 @@ pub(crate) async fn create_secret(
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such secret", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn delete_secret(
     _caller: Permitted<WriteClients>,

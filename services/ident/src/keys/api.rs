@@ -56,15 +56,18 @@ struct Sent {
     /// RSA of at least 2048 bits, P-256 or Ed25519, in PEM.
     #[schema(write_only)]
     private_key: String,
+    #[schema(minimum = 1, maximum = 31_622_400)]
     jwt_expiration: i32,
+    #[schema(min_length = 1, max_length = 1024)]
     jwt_issuer: String,
+    #[schema(minimum = 0, maximum = 1_000_000)]
     jwt_max_refreshes: i32,
 }
 
 /// The public keys
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Tokens", responses(
     (status = 200, description = "A JWK set (RFC 7517): keys that sign, will sign, or have signed", body = Value),
-))]
+), security(()))]
 pub(crate) async fn jwks(state: web::Data<State>) -> HttpResponse {
     let snapshot = state.authority.snapshot();
     let keys: Vec<&Value> = snapshot
@@ -98,6 +101,9 @@ pub(crate) async fn show(
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 409, description = "There is one", body = Document, content_type = "application/problem+json"),
+    (status = 413, description = "Too large", body = Document, content_type = "application/problem+json"),
+    (status = 415, description = "Not JSON", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn create(
     _caller: Permitted<ConfigurationWrite>,
@@ -130,13 +136,17 @@ pub(crate) async fn create(
 }
 
 /// Change the configuration of tokens; a new key signs at once
-#[utoipa::path(patch, path = "/api/configuration", tag = "Configuration", request_body = Sent, responses(
+#[utoipa::path(patch, path = "/api/configuration", tag = "Configuration",
+    request_body(content = std::collections::BTreeMap<String, serde_json::Value>, description = "Any members of Sent; the others stay"), responses(
     (status = 200, description = "Changed", body = Shown),
     (status = 400, description = "Not valid", body = Document, content_type = "application/problem+json"),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "There is none yet", body = Document, content_type = "application/problem+json"),
     (status = 409, description = "The key was used before", body = Document, content_type = "application/problem+json"),
+    (status = 413, description = "Too large", body = Document, content_type = "application/problem+json"),
+    (status = 415, description = "Not JSON", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn change(
     _caller: Permitted<ConfigurationWrite>,

@@ -9,4 +9,4 @@ mod store;
 pub(crate) use model::{Configuration, StoredKey};
 pub use rotation::Rotation;
 pub(crate) use rotation::auto_configure;
-pub(crate) use store::{find_configuration, list};
+pub(crate) use store::{find_configuration, list, place};

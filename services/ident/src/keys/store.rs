@@ -150,6 +150,6 @@ pub async fn newest(client: &impl GenericClient) -> Result<Option<Timestamp>, Er
 }
 
 /// Where a private key is stored, to which its ciphertext is bound.
-fn place(kid: &str) -> String {
+pub fn place(kid: &str) -> String {
     format!("ident.signing_keys.private_key/{kid}")
 }

@@ -49,6 +49,7 @@ struct Login {
     #[schema(write_only)]
     password: String,
     /// Default: this service.
+    #[schema(min_length = 1, max_length = 255)]
     audience: Option<String>,
 }
 
@@ -57,9 +58,11 @@ struct Login {
     (status = 200, description = "A token", body = Token),
     (status = 400, description = "Not valid", body = Document, content_type = "application/problem+json"),
     (status = 401, description = "Not this username and password", body = Document, content_type = "application/problem+json"),
+    (status = 413, description = "Too large", body = Document, content_type = "application/problem+json"),
+    (status = 415, description = "Not JSON", body = Document, content_type = "application/problem+json"),
     (status = 429, description = "Too many wrong passwords; Retry-After tells when", body = Document, content_type = "application/problem+json"),
     (status = 503, description = "Too much to do; Retry-After tells when", body = Document, content_type = "application/problem+json"),
-))]
+), security(()))]
 pub(crate) async fn login(
     state: web::Data<State>,
     request: HttpRequest,

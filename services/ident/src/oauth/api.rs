@@ -145,7 +145,10 @@ fn form(request: &HttpRequest, body: &[u8]) -> Result<Form, Refusal> {
     (status = 200, description = "A token", body = TokenAnswer),
     (status = 400, description = "RFC 6749, 5.2", body = OAuthError),
     (status = 401, description = "invalid_client", body = OAuthError),
-))]
+    (status = 413, description = "Too large", body = identity_core::http::problem::Document, content_type = "application/problem+json"),
+    (status = 429, description = "Too many wrong tries; Retry-After tells when", body = identity_core::http::problem::Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = identity_core::http::problem::Document, content_type = "application/problem+json"),
+), security(()))]
 pub(crate) async fn token(
     state: web::Data<State>,
     request: HttpRequest,
@@ -242,11 +245,7 @@ async fn refresh(state: &State, request: &HttpRequest, form: &Form) -> Result<Ht
         }
         _ => None,
     };
-    let verified = state
-        .authority
-        .snapshot()
-        .verify(token, None, state.clock.now())
-        .map_err(|_| invalid())?;
+    let verified = state.verify(token, None).await.map_err(|_| invalid())?;
     if let Subject::Client(id) = verified.subject
         && client.as_ref().is_none_or(|client| client.id != id)
     {
@@ -292,7 +291,10 @@ fn no_store(mut answer: HttpResponse) -> HttpResponse {
     (status = 200, description = "RFC 7662, 2.2", body = Value),
     (status = 400, description = "RFC 6749, 5.2", body = OAuthError),
     (status = 401, description = "invalid_client", body = OAuthError),
-))]
+    (status = 413, description = "Too large", body = identity_core::http::problem::Document, content_type = "application/problem+json"),
+    (status = 429, description = "Too many wrong tries; Retry-After tells when", body = identity_core::http::problem::Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = identity_core::http::problem::Document, content_type = "application/problem+json"),
+), security(()))]
 pub(crate) async fn introspect(
     state: web::Data<State>,
     request: HttpRequest,
@@ -307,7 +309,7 @@ async fn introspected(state: &State, request: &HttpRequest, body: &[u8]) -> Resu
     let token = form
         .get("token")
         .ok_or_else(|| invalid_request("token is missing"))?;
-    let verified = state.authority.snapshot().verify(token, None, state.clock.now());
+    let verified = state.verify(token, None).await;
     let answer = verified.map_or_else(|_| json!({"active": false}), |verified| description_of(&verified));
     Ok(HttpResponse::Ok().json(answer))
 }
@@ -340,7 +342,10 @@ fn description_of(token: &Verified) -> Value {
     (status = 200, description = "It is not valid any more, or never was"),
     (status = 400, description = "RFC 6749, 5.2", body = OAuthError),
     (status = 401, description = "invalid_client", body = OAuthError),
-))]
+    (status = 413, description = "Too large", body = identity_core::http::problem::Document, content_type = "application/problem+json"),
+    (status = 429, description = "Too many wrong tries; Retry-After tells when", body = identity_core::http::problem::Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = identity_core::http::problem::Document, content_type = "application/problem+json"),
+), security(()))]
 pub(crate) async fn revoke(
     state: web::Data<State>,
     request: HttpRequest,
@@ -355,7 +360,7 @@ async fn revoked(state: &State, request: &HttpRequest, body: &[u8]) -> Result<Ht
     let token = form
         .get("token")
         .ok_or_else(|| invalid_request("token is missing"))?;
-    if let Ok(verified) = state.authority.snapshot().verify(token, None, state.clock.now()) {
+    if let Ok(verified) = state.verify(token, None).await {
         // Another client's token is none of this one's business (RFC 7009, 2.1).
         if matches!(verified.subject, Subject::Client(id) if id != client.id) {
             let description = "the token belongs to another client";

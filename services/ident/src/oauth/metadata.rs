@@ -17,8 +17,8 @@ const ASSERTION_ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
 /// Metadata of this authorization server
 #[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "OAuth", responses(
     (status = 200, description = "Metadata (RFC 8414)", body = serde_json::Value),
-    (status = 503, description = "Not configured yet"),
-))]
+    (status = 503, description = "Not configured yet", body = identity_core::http::problem::Document, content_type = "application/problem+json"),
+), security(()))]
 pub(crate) async fn metadata(state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let snapshot = state.authority.snapshot();
     let configuration = snapshot.configuration.as_ref();

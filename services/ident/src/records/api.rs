@@ -59,11 +59,12 @@ struct Created {
     reason = "it describes what the model reads by hand, to tell all that is wrong"
 )]
 struct NewUser {
-    #[schema(example = "Robb Stark")]
+    #[schema(example = "Robb Stark", min_length = 1, max_length = 255)]
     name: String,
-    #[schema(example = "king@deceased.north")]
+    #[schema(example = "king@deceased.north", min_length = 1, max_length = 320)]
     email: String,
     /// Linked accounts by the name of their service.
+    #[schema(nullable = false)]
     services: Option<std::collections::BTreeMap<String, NewAccount>>,
 }
 
@@ -74,10 +75,10 @@ struct NewUser {
     reason = "it describes what the model reads by hand, to tell all that is wrong"
 )]
 struct NewAccount {
-    #[schema(example = "25")]
+    #[schema(example = "25", min_length = 1, max_length = 255)]
     id: String,
     /// Stored encrypted, never shown in a record.
-    #[schema(write_only)]
+    #[schema(write_only, min_length = 1)]
     access_token: Option<String>,
 }
 
@@ -86,9 +87,11 @@ struct NewAccount {
     (status = 201, description = "Made", body = Created, headers(("Location" = String, description = "The record's path"))),
     (status = 400, description = "Not valid", body = Document, content_type = "application/problem+json"),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
+    (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 409, description = "The address or an account belongs to another", body = Document, content_type = "application/problem+json"),
     (status = 413, description = "Too large", body = Document, content_type = "application/problem+json"),
     (status = 415, description = "Not JSON", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn create(
     _caller: Permitted<WriteUsers, Records>,
@@ -126,7 +129,9 @@ pub(crate) async fn create(
         content((Vec<User> = "application/json"), (Vec<String> = "application/vnd.glotpod.resource-url+json"))),
     (status = 400, description = "A parameter is unknown or malformed", body = Document, content_type = "application/problem+json"),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
+    (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 406, description = "Not to be had in this form", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list(
     _caller: Permitted<ReadUsers, Records>,
@@ -160,7 +165,9 @@ pub(crate) async fn list(
     (status = 200, description = "The record", body = User, headers(("ETag" = String))),
     (status = 304, description = "It is as the client knows it"),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
+    (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such record", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn show(
     _caller: Permitted<ReadUsers, Records>,
@@ -181,17 +188,19 @@ pub(crate) async fn show(
 
 /// Change a record
 #[utoipa::path(patch, path = "/{id}", tag = "Records", params(("id" = i64, Path,)),
-    request_body(content((serde_json::Value = "application/json-patch+json"), (serde_json::Value = "application/merge-patch+json"))),
+    request_body(content((Vec<std::collections::BTreeMap<String, serde_json::Value>> = "application/json-patch+json"), (std::collections::BTreeMap<String, serde_json::Value> = "application/merge-patch+json"))),
     responses(
     (status = 200, description = "The changed record", body = User, headers(("ETag" = String))),
     (status = 400, description = "No patch, or an operation failed", body = Document, content_type = "application/problem+json"),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
+    (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such record", body = Document, content_type = "application/problem+json"),
     (status = 409, description = "The address or an account belongs to another", body = Document, content_type = "application/problem+json"),
     (status = 412, description = "The record is not the one of If-Match", body = Document, content_type = "application/problem+json"),
     (status = 413, description = "Too large", body = Document, content_type = "application/problem+json"),
     (status = 415, description = "Not a patch", body = Document, content_type = "application/problem+json"),
     (status = 422, description = "The patched record is not valid", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn patch(
     _caller: Permitted<WriteUsers, Records>,
@@ -236,7 +245,9 @@ pub(crate) async fn patch(
 #[utoipa::path(delete, path = "/{id}", tag = "Records", params(("id" = i64, Path,)), responses(
     (status = 204, description = "Deleted, with everything that hung on it"),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
+    (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such record", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn delete(
     _caller: Permitted<WriteUsers, Records>,
@@ -275,7 +286,9 @@ struct AccessToken<'a> {
     params(("id" = i64, Path,), ("service" = String, Path,)), responses(
     (status = 200, description = "The token", body = AccessToken),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
+    (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such record, account or token", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn access_token(
     _caller: Permitted<TakeTokens, Records>,

@@ -13,4 +13,4 @@ pub use model::ServiceName;
 pub(crate) use model::{Account as LinkedAccount, Draft, User, checked_text};
 pub(crate) use patch::Patch;
 pub(crate) use query::ListQuery;
-pub(crate) use store::{find, find_for_update, insert, list, update};
+pub(crate) use store::{find, find_for_update, insert, list, place_of_token, update};

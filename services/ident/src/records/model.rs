@@ -44,7 +44,7 @@ pub struct User {
 
 /// A linked account as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[schema(example = json!({"id": "25"}))]
+#[schema(as = LinkedAccount, example = json!({"id": "25"}))]
 pub struct Account {
     /// The account's id at its service.
     pub id: String,

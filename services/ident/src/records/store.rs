@@ -400,7 +400,7 @@ pub async fn find_token(
 }
 
 /// Where a token is stored, to which its ciphertext is bound.
-fn place_of_token(user: i64, service: &str, account: &str) -> String {
+pub fn place_of_token(user: i64, service: &str, account: &str) -> String {
     format!("ident.linked_accounts.access_token/{user}/{service}/{account}")
 }
 

@@ -49,9 +49,10 @@ pub(crate) fn issue_first(state: &State, grant: &Grant) -> Result<Token, Problem
 #[utoipa::path(post, path = "/auth/refresh", tag = "Tokens", responses(
     (status = 200, description = "The successor; the same again for a retry", body = Token),
     (status = 401, description = "Not valid, ended, or refreshed too often", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ), security(("bearer" = [])))]
 pub(crate) async fn refresh(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let verified = presented(&state, &request)?;
+    let verified = presented(&state, &request).await?;
     let audience = verified.claims.audience.first().cloned().unwrap_or_default();
     let issued = successor(&state, &verified).await.map_err(not_refreshed)?;
     Ok(HttpResponse::Ok().json(Token {
@@ -89,9 +90,10 @@ pub(crate) async fn successor(state: &State, token: &Verified) -> Result<Issued,
 #[utoipa::path(post, path = "/auth/logout", tag = "Tokens", responses(
     (status = 204, description = "Ended"),
     (status = 401, description = "Not a token of ours", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ), security(("bearer" = [])))]
 pub(crate) async fn logout(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let verified = presented(&state, &request)?;
+    let verified = presented(&state, &request).await?;
     end_family(&state, &verified).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -108,10 +110,9 @@ pub(crate) async fn end_family(state: &State, token: &Verified) -> Result<(), Pr
 }
 
 /// The bearer token of a request, of whichever audience.
-fn presented(state: &State, request: &HttpRequest) -> Result<Verified, Problem> {
+async fn presented(state: &State, request: &HttpRequest) -> Result<Verified, Problem> {
     let token = bearer(request).ok_or_else(|| invalid_token(None))?;
-    let verified = state.authority.snapshot().verify(token, None, state.clock.now());
-    verified.map_err(|error| {
+    state.verify(token, None).await.map_err(|error| {
         tracing::debug!(%error, "a token was refused");
         invalid_token(Some("invalid_token"))
     })

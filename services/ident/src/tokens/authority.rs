@@ -2,6 +2,7 @@
 //! [`super::sync`] keeps up to date.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use identity_core::crypto::jwt::{self, Claims, Expected, TokenError};
@@ -29,7 +30,17 @@ pub struct Snapshot {
 
 /// Issues and verifies. Clones share what they know.
 #[derive(Debug, Clone, Default)]
-pub struct Authority(Arc<RwLock<Arc<Snapshot>>>);
+pub struct Authority(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    snapshot: RwLock<Arc<Snapshot>>,
+    /// When an unknown key was last looked for, in milliseconds since 1970.
+    looked_at: AtomicI64,
+}
+
+/// Between two looks for keys that strangers name.
+const LOOK_AT_MOST_EVERY_MS: i64 = 1000;
 
 /// Why no token is issued.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +64,41 @@ impl Authority {
     /// What is known now.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .snapshot
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Replaces what is known.
     pub fn learn(&self, snapshot: Snapshot) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        *self.0.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+    }
+
+    /// Whether the key of `token` may be looked for in the database: it is not known here, where
+    /// another instance may have made it just now, and nothing was looked for during the last second.
+    #[must_use]
+    pub fn may_look_for_key(&self, token: &str, now: Timestamp) -> bool {
+        let Ok(Some(kid)) = jwt::header(token).map(|header| header.kid) else {
+            return false;
+        };
+        if self
+            .snapshot()
+            .keys
+            .iter()
+            .any(|key| key.key.public().kid() == kid)
+        {
+            return false;
+        }
+        let (now, before) = (now.as_millisecond(), self.0.looked_at.load(Ordering::Relaxed));
+        let is_time = now - before >= LOOK_AT_MOST_EVERY_MS;
+        is_time
+            && self
+                .0
+                .looked_at
+                .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 }
 

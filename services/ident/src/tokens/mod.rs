@@ -9,6 +9,6 @@ mod sync;
 
 pub(crate) use authority::Authority;
 pub(crate) use model::{Grant, Permission, Subject, Verified};
-pub(crate) use refresh::RefreshError;
+pub(crate) use refresh::{RefreshError, place_of_successor};
 pub(crate) use store::revoke_subject;
 pub(crate) use sync::{announce, keep_up_to_date, learn};

@@ -8,6 +8,7 @@ use identity_core::crypto::jwt::TokenError;
 use identity_core::db::{Database, Error, tokio_postgres};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
+use uuid::Uuid;
 
 use super::authority::{IssueError, Issued, Snapshot};
 use super::model::{Grant, Link, Verified};
@@ -133,7 +134,11 @@ impl Refreshing<'_> {
     }
 }
 
-/// Where a successor is stored, to which its ciphertext is bound.
+/// Where the successor of a token is stored, to which its ciphertext is bound.
+pub fn place_of_successor(family: Uuid, generation: i32) -> String {
+    format!("ident.token_refreshes.successor/{family}.{generation}")
+}
+
 fn place(link: Link) -> String {
-    format!("ident.token_refreshes.successor/{link}")
+    place_of_successor(link.family, link.generation)
 }

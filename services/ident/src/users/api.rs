@@ -42,15 +42,17 @@ pub fn routes(config: &mut ServiceConfig) {
     reason = "it describes what the model reads by hand, to tell all that is wrong"
 )]
 struct SentUser {
-    #[schema(example = "robb")]
+    #[schema(example = "robb", min_length = 1, max_length = 255)]
     username: String,
-    #[schema(write_only, min_length = 8)]
+    #[schema(write_only, nullable = false, min_length = 8)]
     password: Option<String>,
-    #[schema(example = "Robb Stark")]
+    #[schema(example = "Robb Stark", min_length = 1, max_length = 255)]
     name: String,
-    #[schema(example = "king@deceased.north")]
+    #[schema(example = "king@deceased.north", min_length = 1, max_length = 320)]
     email: String,
+    #[schema(nullable = false)]
     permissions: Option<Vec<crate::tokens::Permission>>,
+    #[schema(nullable = false)]
     disabled: Option<bool>,
 }
 
@@ -60,6 +62,7 @@ struct SentUser {
     (status = 400, description = "A parameter is unknown or malformed", body = Document, content_type = "application/problem+json"),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list(
     _caller: Permitted<ReadUsers>,
@@ -88,6 +91,7 @@ pub(crate) async fn list(
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such user", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn show(
     _caller: Permitted<ReadUsers>,
@@ -110,6 +114,9 @@ pub(crate) async fn show(
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted, or more permissions than the caller's own", body = Document, content_type = "application/problem+json"),
     (status = 409, description = "Username, address or an account belongs to another", body = Document, content_type = "application/problem+json"),
+    (status = 413, description = "Too large", body = Document, content_type = "application/problem+json"),
+    (status = 415, description = "Not JSON", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn create(
     caller: Permitted<WriteCredentials>,
@@ -157,13 +164,17 @@ pub(super) async fn insert(
 }
 
 /// Change a person or what they sign in with
-#[utoipa::path(patch, path = "/api/users/{id}", tag = "Users", params(("id" = i64, Path,)), request_body = SentUser, responses(
+#[utoipa::path(patch, path = "/api/users/{id}", tag = "Users", params(("id" = i64, Path,)),
+    request_body(content = std::collections::BTreeMap<String, serde_json::Value>, description = "Any members of SentUser; the others stay"), responses(
     (status = 200, description = "Changed; a new password and `disabled` end the person's tokens", body = Account),
     (status = 400, description = "Not valid", body = Document, content_type = "application/problem+json"),
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted, or more permissions than the caller's own", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such user", body = Document, content_type = "application/problem+json"),
     (status = 409, description = "Username, address or an account belongs to another", body = Document, content_type = "application/problem+json"),
+    (status = 413, description = "Too large", body = Document, content_type = "application/problem+json"),
+    (status = 415, description = "Not JSON", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn change(
     caller: Permitted<WriteCredentials>,
@@ -240,6 +251,7 @@ pub(crate) async fn change(
     (status = 401, description = "Not authenticated", body = Document, content_type = "application/problem+json"),
     (status = 403, description = "Not permitted", body = Document, content_type = "application/problem+json"),
     (status = 404, description = "No such user", body = Document, content_type = "application/problem+json"),
+    (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn delete(
     _caller: Permitted<WriteUsers>,

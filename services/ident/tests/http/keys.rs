@@ -2,9 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ident::Instance;
+use ident::config::{Config, SCHEMA};
+use ident::encryption::commands::{self, EncryptionCommand};
 use identity_core::clock::Clock;
+use identity_core::config::{Settings, Sources};
 use identity_core::crypto::jwt::{Algorithm, SigningKey};
 use identity_testkit::{TestDatabase, TestService, eventually};
 use reqwest::StatusCode;
@@ -242,4 +247,129 @@ async fn a_dump_holds_no_secret_and_swapped_keys_are_noticed() {
     let stranger = IDENT.try_start(ident.database.clone(), &ident.clock, &[]);
     let failure = stranger.ended().await.unwrap_err().to_string();
     assert!(failure.contains("cannot be decrypted"), "{failure}");
+}
+
+#[tokio::test]
+async fn an_encryption_key_is_replaced_without_losing_a_secret() {
+    const OLD: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    const NEW: &str = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=";
+    let (ident, admin) = administered(&[]).await;
+    let body = json!({
+        "name": "Mei", "email": "mei@example.org", "services": {"github": {"id": "7", "access_token": "gho_7"}},
+    });
+    let made = ident
+        .post("/")
+        .bearer_auth(&admin)
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    let id = expect(made, StatusCode::CREATED).await["id"].as_i64().unwrap();
+    let refresh = async |ident: &TestService| {
+        let refreshed = ident
+            .post("/auth/refresh")
+            .bearer_auth(&admin)
+            .send()
+            .await
+            .unwrap();
+        expect(refreshed, StatusCode::OK).await
+    };
+    let successor = refresh(&ident).await;
+    let both = format!("database.encryption_key={NEW},{OLD}");
+    let overrides = [format!("database.postgres.url={}", ident.database.url()), both];
+    let sources = Sources {
+        overrides: overrides.into(),
+        ..Sources::default()
+    };
+    let config = Config::read(&Settings::load(&SCHEMA, &sources).unwrap()).unwrap();
+    let instance = Instance::open(config, ident.clock.clone()).await.unwrap();
+    commands::run(EncryptionCommand::Reencrypt, &instance.shared)
+        .await
+        .unwrap();
+
+    let only_new = format!("database.encryption_key={NEW}");
+    let settings = ["auth.records=token", only_new.as_str()];
+    let anew = IDENT
+        .start_on(ident.database.clone(), &ident.clock, &settings)
+        .await;
+    let path = format!("/{id}/services/github/token");
+    let token = anew.get(&path).bearer_auth(&admin).send().await.unwrap();
+    assert_eq!(
+        expect(token, StatusCode::OK).await,
+        json!({"access_token": "gho_7"})
+    );
+    assert_eq!(
+        refresh(&anew).await,
+        successor,
+        "what was refreshed before is given again"
+    );
+    sign_in(&anew, "admin").await;
+    // With the old key alone nobody starts any more.
+    let failure = IDENT
+        .try_start(ident.database.clone(), &ident.clock, &[])
+        .ended()
+        .await
+        .unwrap_err();
+    assert!(failure.to_string().contains("fingerprint"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_rotation_under_load_fails_no_request_on_any_instance() {
+    let (ident, admin) = administered(&[]).await;
+    let other = IDENT
+        .start_on(ident.database.clone(), &ident.clock, &["auth.records=token"])
+        .await;
+    let client = crate::callers::make_client(
+        &ident,
+        &admin,
+        &json!({"name": "c", "permissions": ["users:read"]}),
+    )
+    .await;
+    let (rotated, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let load = async |issuer: &TestService, verifier: &TestService| {
+        while !rotated.load(Ordering::Relaxed) {
+            let body = json!({
+                "client_id": client["id"], "client_secret": client["client_secret"], "audience": "ident",
+            });
+            let issued = issuer.post("/auth/token").json(&body).send().await.unwrap();
+            let token = expect(issued, StatusCode::OK).await["token"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            assert_eq!(status_with(verifier, &token).await, 200);
+            assert_eq!(status_with(issuer, &token).await, 200);
+            answered.fetch_add(3, Ordering::Relaxed);
+        }
+    };
+    let rotate = async {
+        for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::EdDSA] {
+            let enough = answered.load(Ordering::Relaxed) + 30;
+            let goes_on = async || (answered.load(Ordering::Relaxed) >= enough).then_some(());
+            eventually("the load goes on", goes_on).await;
+            let pem = SigningKey::generate(algorithm).unwrap();
+            let body = json!({"private_key": pem.as_str()});
+            let changed = ident
+                .patch("/api/configuration")
+                .bearer_auth(&admin)
+                .json(&body)
+                .send()
+                .await
+                .unwrap();
+            expect(changed, StatusCode::OK).await;
+            // The clock of the second between two looks for unknown keys.
+            ident.clock.advance(Duration::from_secs(2));
+            let newest = kids(&ident).await;
+            eventually("both publish the same keys", async || {
+                (kids(&other).await == newest).then_some(())
+            })
+            .await;
+        }
+        rotated.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(load(&ident, &other), load(&other, &ident), rotate);
+    assert_eq!(
+        status_with(&ident, &admin).await,
+        200,
+        "and no live token is lost"
+    );
 }

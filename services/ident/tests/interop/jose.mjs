@@ -100,8 +100,11 @@ for (const algorithm of ["RS256", "PS256", "ES256", "EdDSA"]) {
 }
 
 await proof("openid-client is told invalid_client for a wrong secret", async () => {
-  const configuration = await discovered(made.id, openid.ClientSecretBasic("wrong"));
-  await assert.rejects(openid.clientCredentialsGrant(configuration), { error: "invalid_client" });
+  const posted = await discovered(made.id, openid.ClientSecretPost("wrong"));
+  await assert.rejects(openid.clientCredentialsGrant(posted), { error: "invalid_client", status: 401 });
+  // Who came by the header Basic is told of it in a header, which openid-client shows before all else.
+  const basic = await discovered(made.id, openid.ClientSecretBasic("wrong"));
+  await assert.rejects(openid.clientCredentialsGrant(basic), (error) => error.cause[0].scheme === "basic");
 });
 
 process.exit(failed ? 1 : 0);
