@@ -44,6 +44,8 @@ struct Parts {
     running: Semaphore,
     /// How many hash or wait for it.
     admitted: Semaphore,
+    /// How many may hash or wait.
+    capacity: usize,
     /// Memory that a hash needs and leaves behind for the next: fresh pages cost a third of the
     /// speed.
     memory: Mutex<Vec<Vec<Block>>>,
@@ -93,6 +95,7 @@ impl Hasher {
             params,
             running: Semaphore::new(at_once),
             admitted: Semaphore::new(at_once + settings.queue),
+            capacity: at_once + settings.queue,
             memory: Mutex::default(),
             dummy: String::new(),
         };
@@ -130,8 +133,9 @@ impl Hasher {
     /// How many wait or run now.
     #[must_use]
     pub fn depth(&self) -> usize {
-        let all = self.0.running.available_permits();
-        self.0.admitted.available_permits().abs_diff(all)
+        self.0
+            .capacity
+            .saturating_sub(self.0.admitted.available_permits())
     }
 
     async fn run<T: Send + 'static>(

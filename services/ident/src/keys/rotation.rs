@@ -96,7 +96,7 @@ pub async fn add(
     let kid = key.key.public().kid();
     let added = store::insert(client, keys, kid, &key.pem, signs_from, now).await?;
     let last_expired = signs_from + SignedDuration::from_secs(configuration.jwt_expiration.into());
-    store::withdraw_others(client, kid, last_expired).await?;
+    store::withdraw_others(client, kid, signs_from, last_expired, now).await?;
     announce(client).await?;
     Ok(added)
 }

@@ -65,9 +65,19 @@ pub async fn insert(
 }
 
 /// Sets when every key but `kid` is withdrawn, unless it is already.
-pub async fn withdraw_others(client: &impl GenericClient, kid: &str, at: Timestamp) -> Result<(), Error> {
-    let sql = "UPDATE signing_keys SET withdrawn_at = $2 WHERE kid <> $1 AND withdrawn_at IS NULL";
-    client.execute(sql, &[&kid, &at]).await?;
+///
+/// One that would begin to sign only after `signs_from`, when `kid` does, is withdrawn at once: it
+/// would take over from `kid`.
+pub async fn withdraw_others(
+    client: &impl GenericClient,
+    kid: &str,
+    signs_from: Timestamp,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let sql = "UPDATE signing_keys SET withdrawn_at = CASE WHEN signs_from > $2 THEN $4::timestamptz ELSE $3::timestamptz END
+               WHERE kid <> $1 AND withdrawn_at IS NULL";
+    client.execute(sql, &[&kid, &signs_from, &at, &now]).await?;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use crate::access::{Permitted, ReadUsers, Records, TakeTokens, WriteUsers};
 use crate::notifications::EventKind;
 use crate::state::State;
 use crate::tokens::{Subject, announce, revoke_subject};
+use crate::users;
 
 /// Adds the paths; the last of all services', since `/{id}` matches what no literal path does.
 pub fn routes(config: &mut ServiceConfig) {
@@ -250,19 +251,25 @@ pub(crate) async fn patch(
     (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn delete(
-    _caller: Permitted<WriteUsers, Records>,
+    caller: Permitted<WriteUsers, Records>,
     state: web::Data<State>,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    delete_user(&state, &path).await
+    delete_user(&caller, &state, &path).await
 }
 
 /// Deletes the user that `path` names, with everything that hangs on them; their tokens end.
-pub async fn delete_user(state: &State, path: &str) -> Result<HttpResponse, Problem> {
+pub async fn delete_user<P, C>(
+    caller: &Permitted<P, C>,
+    state: &State,
+    path: &str,
+) -> Result<HttpResponse, Problem> {
     let id = id_of(path)?;
     let event = state.event(EventKind::Delete, || json!({"id": id}));
     let mut client = state.database.client().await?;
     let transaction = client.transaction().await?;
+    let theirs = users::permissions_of(&transaction, id).await?;
+    caller.may_change(&theirs.unwrap_or_default())?;
     let now = state.clock.now();
     if !store::delete(&transaction, id, event.as_ref(), now).await? {
         return Err(no_such_user());

@@ -123,8 +123,10 @@ impl Refreshing<'_> {
             super::Subject::User(id) => users::permissions_of(client, id).await?,
             super::Subject::Client(id) => clients::permissions_of(client, id).await?,
         };
-        let permissions =
+        let mut permissions =
             permissions.ok_or_else(|| RefreshError::Refused("its subject is gone or disabled".to_owned()))?;
+        // A token that was asked for with a narrower scope stays narrow.
+        permissions.retain(|permission| token.claims.own.permissions.contains(permission));
         let audience = token.claims.audience.first().cloned().unwrap_or_default();
         Ok(Grant {
             subject: token.subject,

@@ -1,7 +1,7 @@
 //! Families, refreshes and revocations in Postgres.
 
 use identity_core::db::{Error, GenericClient, tokio_postgres};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::authority::revocation_key;
@@ -127,6 +127,19 @@ pub async fn delete_expired(client: &impl GenericClient, now: Timestamp) -> Resu
         .await?;
     client
         .execute("DELETE FROM client_assertions WHERE expires_at <= $1", &[&now])
+        .await?;
+    // What slows guessing is forgotten when nothing is slowed by it any more.
+    let (day_ago, half_year_ago) = (
+        now - SignedDuration::from_hours(24),
+        now - SignedDuration::from_hours(24 * 182),
+    );
+    let old = "DELETE FROM login_failures WHERE greatest(began_at, blocked_until) < $1";
+    client.execute(old, &[&day_ago]).await?;
+    client
+        .execute(
+            "DELETE FROM login_addresses WHERE last_at < $1",
+            &[&half_year_ago],
+        )
         .await?;
     Ok(client
         .execute("DELETE FROM token_families WHERE expires_at <= $1", &[&now])

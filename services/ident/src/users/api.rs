@@ -254,11 +254,11 @@ pub(crate) async fn change(
     (status = 503, description = "Cannot be done now; Retry-After tells when", body = Document, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn delete(
-    _caller: Permitted<WriteUsers>,
+    caller: Permitted<WriteUsers>,
     state: web::Data<State>,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    records::delete_user(&state, &path).await
+    records::delete_user(&caller, &state, &path).await
 }
 
 /// The members of a record, and those of credentials.

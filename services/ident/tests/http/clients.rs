@@ -423,11 +423,16 @@ async fn nobody_hands_on_more_than_they_have() {
         &ident,
         &admin,
         "mei",
-        &["clients:write", "clients:read", "users:credentials"],
+        &[
+            "clients:write",
+            "clients:read",
+            "users:credentials",
+            "users:write",
+        ],
     )
     .await;
     let mei = sign_in(&ident, "mei").await;
-    let body = json!({"name": "a", "permissions": ["users:write"]});
+    let body = json!({"name": "a", "permissions": ["users:tokens"]});
     let refused = ident
         .post("/api/clients")
         .bearer_auth(&mei)
@@ -465,4 +470,8 @@ async fn nobody_hands_on_more_than_they_have() {
         .await
         .unwrap();
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    for path in [format!("/api/users/{root}"), format!("/{root}")] {
+        let refused = ident.delete(&path).bearer_auth(&mei).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    }
 }

@@ -373,3 +373,28 @@ async fn a_rotation_under_load_fails_no_request_on_any_instance() {
         "and no live token is lost"
     );
 }
+
+#[tokio::test]
+async fn a_key_that_is_given_is_not_replaced_by_one_that_was_waiting() {
+    let (ident, admin) = administered(&["keys.rotate_every=1h"]).await;
+    ident.clock.advance(Duration::from_secs(3601));
+    eventually("the next key waits", async || {
+        (kids(&ident).await.len() == 2).then_some(())
+    })
+    .await;
+    let admin_again = sign_in(&ident, "admin").await;
+    let pem = SigningKey::generate(Algorithm::ES256).unwrap();
+    let given = SigningKey::from_pem(&pem).unwrap().public().kid().to_owned();
+    let body = json!({"private_key": pem.as_str()});
+    let changed = ident
+        .patch("/api/configuration")
+        .bearer_auth(&admin_again)
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    expect(changed, StatusCode::OK).await;
+    ident.clock.advance(Duration::from_mins(10));
+    assert_eq!(kid(&sign_in(&ident, "admin").await), given);
+    assert_ne!(kid(&admin), given);
+}

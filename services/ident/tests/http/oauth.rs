@@ -361,3 +361,37 @@ async fn the_metadata_name_what_is_really_there() {
             .all(|key| key.get("d").is_none())
     );
 }
+
+#[tokio::test]
+async fn a_narrow_token_stays_narrow_when_it_is_refreshed() {
+    let (ident, admin) = administered(&[]).await;
+    let client = registered(&ident, &admin).await;
+    let form = [("grant_type", "client_credentials"), ("scope", "users:read")];
+    let narrow = expect(
+        post(&ident, &client, "/oauth2/token", &form).await,
+        StatusCode::OK,
+    )
+    .await;
+    let narrow = narrow["access_token"].as_str().unwrap().to_owned();
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", narrow.as_str()),
+    ];
+    let refreshed = expect(
+        post(&ident, &client, "/oauth2/token", &form).await,
+        StatusCode::OK,
+    )
+    .await;
+    assert_eq!(refreshed["scope"], "users:read");
+    let again = ident
+        .post("/auth/refresh")
+        .bearer_auth(&narrow)
+        .send()
+        .await
+        .unwrap();
+    let again = expect(again, StatusCode::OK).await;
+    assert_eq!(
+        claims(again["token"].as_str().unwrap())["permissions"],
+        json!(["users:read"])
+    );
+}
