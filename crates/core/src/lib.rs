@@ -14,3 +14,4 @@ pub mod metrics;
 pub mod outgoing;
 pub mod runtime;
 pub mod telemetry;
+pub mod throttle;

@@ -22,7 +22,7 @@ const OURS: [&str; 5] = ["identity_core", "ident", "tokenstore", "idm_users", "e
 pub fn start(log: &Log) -> Result<(), Failure> {
     // A bare level is meant for our own lines; libraries tell at theirs what only their authors need.
     let directives = match log.level.parse::<LevelFilter>() {
-        Ok(_) => format!("{},actix_server=warn,refinery_core=warn", log.level),
+        Ok(_) => format!("{},actix_server=warn,refinery_core=warn,pgp=error", log.level),
         Err(_) if log.level.contains(['=', ',']) => log.level.clone(),
         // To the filter it would be the name of a library, and nothing would be logged.
         Err(_) => {

@@ -11,6 +11,7 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+mod browser;
 mod certificates;
 mod cluster;
 mod database;
@@ -20,6 +21,7 @@ mod receiver;
 mod service;
 mod wait;
 
+pub use browser::{Browser, Colours, Window};
 pub use certificates::{Authority, Certified};
 pub use database::TestDatabase;
 pub use process::{Process, command, output};
@@ -27,4 +29,5 @@ pub use proxy::{Proxy, Target};
 pub use receiver::{Behaviour, Received, Receiver};
 pub use rustix::process::Signal;
 pub use service::{Service, TestService};
+pub use thirtyfour;
 pub use wait::eventually;

@@ -5,10 +5,11 @@ use std::marker::PhantomData;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
 use identity_core::http::Problem;
+use identity_core::http::authorization::bearer;
 
 use crate::config::RecordsAccess;
 use crate::state::State;
@@ -150,21 +151,6 @@ impl<P, C> Permitted<P, C> {
         )
         .of_kind("more-than-own"))
     }
-}
-
-/// The bearer token of a request (RFC 6750, 2.1).
-#[must_use]
-pub fn bearer(request: &HttpRequest) -> Option<&str> {
-    let (scheme, token) = request
-        .headers()
-        .get(AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("Bearer")
-        .then(|| token.trim())
-        .filter(|token| !token.is_empty())
 }
 
 /// 401, for a token that is missing or, with `error`, not valid.

@@ -15,11 +15,12 @@ use identity_core::http::server::{self, Service};
 use identity_core::metrics::Metrics;
 use identity_core::outgoing::Outgoing;
 use identity_core::runtime::Runtime;
+use identity_core::throttle::Throttle;
 use tokio::sync::Notify;
 
 use crate::clients::{self, RememberedSecrets};
 use crate::config::Config;
-use crate::login::{self, Throttle};
+use crate::login;
 use crate::notifications::{Destination, Dispatcher};
 use crate::state::{Counts, Shared, State};
 use crate::tokens::{self, Authority};

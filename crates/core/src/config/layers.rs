@@ -88,7 +88,29 @@ pub(super) fn from_toml(text: &str, origin: &str) -> Result<Layer, Failure> {
         .map_err(|error| Failure::configuration(format!("{origin}: {}", one_line(&error.to_string()))))?;
     let mut settings = Vec::new();
     flatten("", parsed.cache, origin, &mut settings);
+    let mut positions = BTreeMap::new();
+    // What was parsed above can be parsed again.
+    if let Ok(document) = toml::de::DeTable::parse(text) {
+        positions_in("", document.get_ref(), &mut positions);
+    }
+    // In the order of the document: of tables that the operator names, it may mean something.
+    settings.sort_by_key(|setting| positions.get(&setting.key).copied().unwrap_or(usize::MAX));
     Ok(Layer { settings })
+}
+
+/// Where each key stands in the text.
+fn positions_in(prefix: &str, table: &toml::de::DeTable<'_>, positions: &mut BTreeMap<String, usize>) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() {
+            name.get_ref().to_string()
+        } else {
+            format!("{prefix}.{}", name.get_ref())
+        };
+        positions.insert(key.clone(), name.span().start);
+        if let toml::de::DeValue::Table(table) = value.get_ref() {
+            positions_in(&key, table, positions);
+        }
+    }
 }
 
 pub(super) fn from_file(schema: &Schema, path: &Path) -> Result<Layer, Failure> {

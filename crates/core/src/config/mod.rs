@@ -42,6 +42,8 @@ pub struct Sources {
 pub struct Settings {
     schema: &'static Schema,
     merged: Merged,
+    /// Every key in the order of its first appearance, layer by layer.
+    order: Vec<String>,
 }
 
 impl Settings {
@@ -68,10 +70,42 @@ impl Settings {
         let originals = layers::from_original_names(schema, &lower)?;
         layers.push(originals);
         layers.push(layers::from_overrides(schema, &sources.overrides)?);
+        let keys = layers.iter().flat_map(|layer| &layer.settings);
+        let order = keys.map(|setting| setting.key.clone()).collect();
         Ok(Self {
             schema,
             merged: merge(layers)?,
+            order,
         })
+    }
+
+    /// The names of the tables that the operator made below `section`, in the order in which they
+    /// are written: those of the file, then those of the environment, then those of the command line.
+    #[must_use]
+    pub fn names(&self, section: &str) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        let below = self.order.iter().filter_map(|key| {
+            let (name, _) = key.strip_prefix(section)?.strip_prefix('.')?.split_once('.')?;
+            Some(name)
+        });
+        for name in below {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+
+    /// The setting of one key that stands in no section, as a type; none where it is not set.
+    ///
+    /// # Errors
+    /// As [`Settings::section`].
+    pub fn value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Failure> {
+        let set = |value: &&Value| !matches!(&value.kind, ValueKind::String(text) if text.is_empty());
+        match find(&self.merged.cache, key).filter(set) {
+            None => Ok(None),
+            Some(_) => self.section(key).map(Some),
+        }
     }
 
     /// The settings below `section` (a dotted key) as a type.

@@ -7,3 +7,4 @@ pub mod password;
 pub mod pss;
 pub mod random;
 pub mod token;
+pub mod webhook;

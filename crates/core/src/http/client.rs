@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::{HttpMessage, HttpRequest};
 
 use crate::config::values::Range;
 use crate::crypto::random;
@@ -20,6 +21,15 @@ pub struct Client {
     pub address: Option<IpAddr>,
     /// The request's id: the trusted proxy's, or made by us.
     pub request_id: String,
+}
+
+/// The address of the client that sent `request`, as the guard found it.
+#[must_use]
+pub fn address_of(request: &HttpRequest) -> Option<IpAddr> {
+    request
+        .extensions()
+        .get::<Client>()
+        .and_then(|client| client.address)
 }
 
 impl Client {

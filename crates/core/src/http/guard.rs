@@ -100,6 +100,13 @@ impl Guard {
             let problem = Problem::new(status, "The request could not be understood.");
             self.show(&problem, client)
         };
+        let mut shown = shown;
+        // What a service's own middleware has added stays, as the headers of CORS.
+        for (name, value) in answer.response().headers() {
+            if !shown.headers().contains_key(name) {
+                shown.headers_mut().append(name.clone(), value.clone());
+            }
+        }
         answer.into_response(shown)
     }
 

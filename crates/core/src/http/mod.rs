@@ -1,11 +1,13 @@
 //! Everything between the socket and a feature's `api.rs`: the listener, the bounds of a request,
 //! its log line, errors in a service's own form, health and documentation.
 
+pub mod authorization;
 pub mod body;
 pub mod client;
 pub mod docs;
 pub mod guard;
 pub mod health;
+pub mod page;
 pub mod problem;
 pub mod route;
 pub mod server;

@@ -133,6 +133,12 @@ impl Problem {
         &self.detail
     }
 
+    /// All that is wrong with the input.
+    #[must_use]
+    pub fn errors(&self) -> &[Invalid] {
+        &self.errors
+    }
+
     /// What only the log is told.
     #[must_use]
     pub fn cause(&self) -> Option<&str> {

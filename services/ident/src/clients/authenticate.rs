@@ -12,6 +12,7 @@ use identity_core::crypto::jwt::{Claims, Expected, PublicKey};
 use identity_core::crypto::password::Verdict;
 use identity_core::crypto::{pss, random};
 use identity_core::http::Problem;
+use identity_core::throttle::Tried;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use uuid::Uuid;
 use super::model::Client;
 use super::store::{self, Stored};
 use crate::login::api::too_many;
-use crate::login::{Tried, busy};
+use crate::login::busy;
 use crate::state::State;
 
 /// How far ahead an assertion may expire (RFC 7523, 3: "unreasonably far in the future").

@@ -3,18 +3,18 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use identity_core::crypto::password::Verdict;
 use identity_core::http::body::{Body, expect_json, json};
-use identity_core::http::client::Client;
+use identity_core::http::client::address_of;
 use identity_core::http::problem::{Document, Problem};
 use identity_core::http::{Invalid, route};
+use identity_core::throttle::Tried;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
-use super::Tried;
 use crate::state::State;
 use crate::tokens::api::issue_first;
 use crate::tokens::{Grant, Subject};
@@ -126,13 +126,6 @@ pub(crate) fn required_texts<const N: usize>(
     } else {
         Err(Problem::invalid(errors))
     }
-}
-
-pub(crate) fn address_of(request: &HttpRequest) -> Option<std::net::IpAddr> {
-    request
-        .extensions()
-        .get::<Client>()
-        .and_then(|client| client.address)
 }
 
 /// The same for every reason.

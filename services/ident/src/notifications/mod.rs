@@ -6,7 +6,6 @@
 pub mod commands;
 mod dispatcher;
 mod model;
-mod signature;
 mod store;
 
 pub use dispatcher::Dispatcher;

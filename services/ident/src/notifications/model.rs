@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use identity_core::crypto::random;
+use identity_core::crypto::webhook::Signer;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
-
-use super::signature::Signer;
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);

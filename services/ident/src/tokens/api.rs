@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use identity_core::http::authorization::bearer;
 use identity_core::http::problem::{Document, Problem};
 use identity_core::http::route;
 
@@ -11,7 +12,7 @@ use super::authority::{IssueError, Issued};
 use super::model::{Grant, Link, Verified};
 use super::refresh::{RefreshError, Refreshing};
 use super::{announce, store};
-use crate::access::{bearer, invalid_token};
+use crate::access::invalid_token;
 use crate::login::api::Token;
 use crate::state::State;
 

@@ -334,7 +334,7 @@ async fn a_body_may_be_as_large_as_configured() {
     let padded = |size: usize, email: &str| {
         let record = json!({"name": "Robb", "email": email}).to_string();
         let blanks = " ".repeat(size - record.len());
-        record + &blanks
+        record + blanks.as_str()
     };
     problem(
         sent(&ident, padded(BODY_LIMIT + 1, "a@b")),

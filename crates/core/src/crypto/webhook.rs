@@ -33,6 +33,7 @@ impl Signer {
     }
 
     /// The value of `webhook-signature` for a message sent at `timestamp`, in seconds since 1970.
+    #[must_use]
     pub fn sign(&self, id: &str, timestamp: i64, body: &str) -> String {
         let mut mac = self.0.clone();
         mac.update(format!("{id}.{timestamp}.").as_bytes());

@@ -4,16 +4,21 @@
 //! Two counts: of the address, whatever it tries; and of the account, for addresses from which its
 //! owner has not signed in before. So a stranger who guesses slows down strangers, and never keeps
 //! the owner out.
+//!
+//! A schema that uses it has the tables
+//! `login_failures (bucket text PRIMARY KEY, failures integer, began_at, blocked_until timestamptz)` and
+//! `login_addresses (user_id bigint, address text, last_at timestamptz, PRIMARY KEY (user_id, address))`.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use identity_core::config::Limits;
-use identity_core::config::values::Rate;
-use identity_core::db::{Error, GenericClient};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
+
+use crate::config::Limits;
+use crate::config::values::Rate;
+use crate::db::{Error, GenericClient};
 
 /// The wait after the first wrong password too many.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
