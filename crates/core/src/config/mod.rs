@@ -96,6 +96,15 @@ impl Settings {
         names
     }
 
+    /// Whether `key` is set anywhere but in the defaults, and not to nothing.
+    #[must_use]
+    pub fn is_set(&self, key: &str) -> bool {
+        find(&self.merged.cache, key).is_some_and(|value| {
+            let nothing = matches!(&value.kind, ValueKind::String(text) if text.is_empty());
+            !nothing && value.origin() != Some("default")
+        })
+    }
+
     /// The setting of one key that stands in no section, as a type; none where it is not set.
     ///
     /// # Errors

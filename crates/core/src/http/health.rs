@@ -13,6 +13,8 @@ use crate::runtime::Stop;
 pub struct Health {
     /// The service's database.
     pub database: Database,
+    /// Databases beside it, by their names.
+    pub others: Vec<(&'static str, Database)>,
     /// Turns readiness off when the service is about to stop, so that a proxy looks elsewhere.
     pub stop: Stop,
 }
@@ -36,12 +38,21 @@ async fn alive() -> &'static str {
 }
 
 async fn ready(health: web::Data<Health>) -> HttpResponse {
-    let database = health.database.is_reachable();
+    let databases = std::iter::once(("database", &health.database));
+    let others = health.others.iter().map(|(name, other)| (*name, other));
+    let databases: Vec<_> = databases
+        .chain(others)
+        .map(|(name, database)| (name, database.is_reachable()))
+        .collect();
     let going_on = !health.stop.is_said();
     let line =
         |name: &str, ok: bool, otherwise: &str| format!("{name}: {}\n", if ok { "ok" } else { otherwise });
-    let lines = line("database", database, "out of reach") + &line("service", going_on, "stopping");
-    let status = if database && going_on {
+    let mut lines: String = databases
+        .iter()
+        .map(|(name, reachable)| line(name, *reachable, "out of reach"))
+        .collect();
+    lines += &line("service", going_on, "stopping");
+    let status = if databases.iter().all(|(_, reachable)| *reachable) && going_on {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE

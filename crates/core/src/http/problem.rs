@@ -169,6 +169,18 @@ pub fn rfc9457(problem: &Problem, request_id: &str) -> (String, &'static str) {
     )
 }
 
+/// The detail as a line of text, with the request's id where the fault is ours.
+#[must_use]
+pub fn plain_text(problem: &Problem, request_id: &str) -> (String, &'static str) {
+    let ours = problem.status.is_server_error();
+    let line = if ours {
+        format!("{} Request {request_id}.\n", problem.detail)
+    } else {
+        format!("{}\n", problem.detail)
+    };
+    (line, "text/plain; charset=utf-8")
+}
+
 /// A problem document (RFC 9457).
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]

@@ -51,13 +51,32 @@ pub async fn serve<R>(base: &Base, service: Service, runtime: Runtime, routes: R
 where
     R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
+    serve_with(base, service, Vec::new(), runtime, routes).await
+}
+
+/// As [`serve`], with databases beside the service's own: `/readyz` has a line for each, by its name,
+/// and one that is out of reach for too long ends the service as its own does.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with<R>(
+    base: &Base,
+    service: Service,
+    others: Vec<(&'static str, Database)>,
+    runtime: Runtime,
+    routes: R,
+) -> Result<(), Failure>
+where
+    R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+{
     let Runtime { listener, stop, .. } = runtime;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::because("listening", error))?;
     let metrics_server = metrics_server(base, &service.metrics, &stop)?;
-    let database = service.database.clone();
-    let server = main_server(&base.server, service, listener, &stop, routes)?;
+    let mut databases = vec![service.database.clone()];
+    databases.extend(others.iter().map(|(_, database)| database.clone()));
+    let server = main_server(&base.server, service, others, listener, &stop, routes)?;
     if base.telemetry.otlp_endpoint.is_some() {
         tracing::warn!("telemetry.otlp_endpoint is set, but traces are not exported yet");
     }
@@ -78,9 +97,11 @@ where
         };
         tokio::try_join!(server, metrics_server).map(|_| ())
     };
+    let watching = databases.iter().map(|database| Box::pin(database.watch()));
+    let watching = futures_util::future::select_all(watching);
     tokio::select! {
         ended = serving => ended.map_err(|error| Failure::because("serving", error)),
-        failure = database.watch() => {
+        (failure, ..) = watching => {
             for handle in handles {
                 handle.stop(false).await;
             }
@@ -92,6 +113,7 @@ where
 fn main_server<R>(
     settings: &Settings,
     service: Service,
+    others: Vec<(&'static str, Database)>,
     listener: TcpListener,
     stop: &Stop,
     routes: R,
@@ -114,6 +136,7 @@ where
     let docs = web::Data::new(Docs::new(&service.openapi));
     let health = web::Data::new(Health {
         database: service.database,
+        others,
         stop: stop.clone(),
     });
     let body_limit = usize::try_from(settings.body_limit.as_u64()).unwrap_or(usize::MAX);
