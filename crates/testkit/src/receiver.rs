@@ -16,6 +16,8 @@ pub enum Behaviour {
     Answer(u16),
     /// Answers with this status and this `Location`.
     Redirect(u16, String),
+    /// Answers with this status and this document.
+    Json(u16, Value),
     /// Does not answer for so long, and then with 200.
     Hang(Duration),
 }
@@ -158,7 +160,7 @@ async fn receive(shared: web::Data<Shared>, request: HttpRequest, body: String) 
     };
     let behaviour = shared.decide.lock().unwrap_or_else(PoisonError::into_inner)(&received);
     received.status = match &behaviour {
-        Behaviour::Answer(status) | Behaviour::Redirect(status, _) => *status,
+        Behaviour::Answer(status) | Behaviour::Redirect(status, _) | Behaviour::Json(status, _) => *status,
         Behaviour::Hang(_) => 0,
     };
     shared
@@ -171,6 +173,9 @@ async fn receive(shared: web::Data<Shared>, request: HttpRequest, body: String) 
         Behaviour::Redirect(status, location) => HttpResponse::build(StatusCode::from_u16(status).unwrap())
             .insert_header(("location", location))
             .finish(),
+        Behaviour::Json(status, document) => {
+            HttpResponse::build(StatusCode::from_u16(status).unwrap()).json(document)
+        }
         Behaviour::Hang(time) => {
             tokio::time::sleep(time).await;
             HttpResponse::Ok().finish()

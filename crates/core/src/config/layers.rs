@@ -57,7 +57,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// A setting given as text; where the key takes a list, comma-separated.
+    /// A setting given as text; where the key takes a list, comma-separated or in TOML's form.
     ///
     /// `origin` is shown to the operator, as "environment variable PORT".
     #[must_use]
@@ -196,7 +196,7 @@ fn checked(schema: &Schema, settings: Vec<Setting>) -> Result<Layer, Failure> {
         schema.check(&keys, &setting.key).map_err(refuse)?;
         let setting = match setting.key.strip_suffix("_file") {
             Some(secret) if schema.is_secret(secret) => from_secret_file(secret, &setting)?,
-            _ => split_list(&keys, setting),
+            _ => read_list(&keys, setting)?,
         };
         if setting_is_set(&setting)
             && checked
@@ -234,16 +234,26 @@ fn from_secret_file(secret: &str, setting: &Setting) -> Result<Setting, Failure>
     ))
 }
 
-fn split_list(keys: &BTreeMap<String, Value>, mut setting: Setting) -> Setting {
-    if let ValueKind::String(text) = &setting.value.kind
-        && Schema::takes_list(keys, &setting.key)
-    {
-        let origin = setting.origin().to_owned();
+/// A list that is given as a text: TOML's own form, which can hold tables, or items with commas between them.
+fn read_list(keys: &BTreeMap<String, Value>, mut setting: Setting) -> Result<Setting, Failure> {
+    let origin = setting.origin().to_owned();
+    let text = match &setting.value.kind {
+        ValueKind::String(text) if Schema::takes_list(keys, &setting.key) => text.trim(),
+        _ => return Ok(setting),
+    };
+    let read = if text.starts_with('[') {
+        let named = format!("{origin}: {}", setting.key);
+        from_toml(&format!("list = {text}"), &named)?
+            .settings
+            .pop()
+            .map(|list| list.value.kind)
+    } else {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         let items = items.map(|item| Value::new(Some(&origin), ValueKind::String(item.to_owned())));
-        setting.value = Value::new(Some(&origin), ValueKind::Array(items.collect()));
-    }
-    setting
+        Some(ValueKind::Array(items.collect()))
+    };
+    setting.value = Value::new(Some(&origin), read.unwrap_or(ValueKind::Nil));
+    Ok(setting)
 }
 
 fn flatten(prefix: &str, value: Value, origin: &str, settings: &mut Vec<Setting>) {

@@ -1,13 +1,12 @@
 //! Other issuers whose tokens are accepted: their keys are fetched, kept, and fetched again when a
 //! token names one that is not known, at most once a minute.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Mutex;
 use url::Url;
 
 use super::jwt::{self, Claims, Expected, PublicKey, TokenError};
@@ -56,7 +55,9 @@ pub struct Issuers(Arc<[Issuer]>);
 pub struct Issuer {
     settings: Settings,
     outgoing: Outgoing,
-    keys: Mutex<Fetched>,
+    known: Mutex<Fetched>,
+    /// Held while its keys are fetched.
+    fetching: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +76,8 @@ impl Issuers {
                 .map(|settings| Issuer {
                     settings,
                     outgoing: outgoing.clone(),
-                    keys: Mutex::default(),
+                    known: Mutex::default(),
+                    fetching: tokio::sync::Mutex::default(),
                 })
                 .collect(),
         )
@@ -111,26 +113,32 @@ impl Issuer {
         Ok(key.verify(token, &expected)?)
     }
 
+    /// A key that is known and fresh is had without waiting: an issuer that is slow holds up only who
+    /// needs a new one.
     async fn key(&self, kid: Option<&str>, now: Timestamp) -> Result<PublicKey, Refused> {
-        let mut fetched = self.keys.lock().await;
-        let age = fetched.at.map(|at| now.duration_since(at));
-        let known = fetched.find(kid);
-        let fresh = age.is_some_and(|age| age < KEYS_LAST);
-        let may_fetch = age.is_none_or(|age| age >= FETCH_AT_MOST_EVERY);
-        if may_fetch && (known.is_none() || !fresh) {
+        if let Some(key) = self.known(|known| known.find_fresh(kid, now)) {
+            return Ok(key);
+        }
+        let _one_at_a_time = self.fetching.lock().await;
+        if let Some(key) = self.known(|known| known.find_fresh(kid, now)) {
+            return Ok(key);
+        }
+        if self.known(|known| known.may_fetch(now)) {
             // Noted before: an issuer that does not answer is not asked by every request.
-            fetched.at = Some(now);
+            self.known(|known| known.at = Some(now));
             match self.fetch().await {
-                Ok(keys) => fetched.keys = keys,
+                Ok(keys) => self.known(|known| known.keys = keys),
                 Err(error) => {
                     tracing::warn!(issuer = self.settings.issuer, %error, "the keys of a trusted issuer cannot be had");
                 }
             }
         }
-        fetched
-            .find(kid)
-            .cloned()
+        self.known(|known| known.find(kid).cloned())
             .ok_or_else(|| Refused("no key of the issuer fits".to_owned()))
+    }
+
+    fn known<T>(&self, look: impl FnOnce(&mut Fetched) -> T) -> T {
+        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn fetch(&self) -> Result<Vec<(Option<String>, PublicKey)>, Refused> {
@@ -188,6 +196,16 @@ impl Issuer {
 }
 
 impl Fetched {
+    fn find_fresh(&self, kid: Option<&str>, now: Timestamp) -> Option<PublicKey> {
+        let fresh = self.at.is_some_and(|at| now.duration_since(at) < KEYS_LAST);
+        self.find(kid).filter(|_| fresh).cloned()
+    }
+
+    fn may_fetch(&self, now: Timestamp) -> bool {
+        self.at
+            .is_none_or(|at| now.duration_since(at) >= FETCH_AT_MOST_EVERY)
+    }
+
     /// The key of this id; without an id the only one there is.
     fn find(&self, kid: Option<&str>) -> Option<&PublicKey> {
         match (kid, self.keys.as_slice()) {

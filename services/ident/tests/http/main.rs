@@ -7,6 +7,7 @@ mod clients;
 mod configuration;
 mod conflicts;
 mod failing_receivers;
+mod foreign_tokens;
 mod forged_tokens;
 mod guessing;
 mod invalid_records;
