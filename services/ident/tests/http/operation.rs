@@ -9,6 +9,7 @@ use identity_testkit::{Authority, Process, Signal, TestDatabase, eventually, out
 use reqwest::{Certificate, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::notifications::person;
@@ -215,4 +216,34 @@ async fn https_is_served_with_a_certificate() {
         assert_eq!(status(&refused), 2, "{complaint}");
         assert!(complaint.lines().last().unwrap().contains(named), "{complaint}");
     }
+}
+
+#[tokio::test]
+async fn strangers_cannot_fill_the_log_with_what_is_no_request() {
+    let database = TestDatabase::empty().await;
+    let process = serve(&database, &[]);
+    let address = process.address().await;
+    for nonsense in [
+        &b"\x16\x03\x01\x02\x00\x01\x00"[..],
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+    ] {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(nonsense).await.unwrap();
+        connection.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).await.unwrap();
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"),
+            "{answer:?}"
+        );
+    }
+    let healthy = reqwest::get(format!("http://{address}/healthz")).await.unwrap();
+    assert_eq!(healthy.status(), StatusCode::OK);
+    let loud: Vec<Value> = process
+        .entries()
+        .into_iter()
+        .filter(|line| matches!(line["level"].as_str(), Some("ERROR" | "WARN")))
+        .collect();
+    assert!(loud.is_empty(), "{loud:?}");
 }
