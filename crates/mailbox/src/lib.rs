@@ -1,0 +1,130 @@
+//! A small SMTP server (RFC 5321) that keeps what it is sent and passes nothing on: the mail catcher of
+//! `cargo dev`, and what tests send their mails to. It speaks no TLS and believes every name.
+
+mod mail;
+mod session;
+
+pub use mail::Mail;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinHandle;
+
+/// The most mails that are kept; then the oldest goes.
+const MOST_MAILS: usize = 1_000;
+
+/// Whether a mail is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mood {
+    /// It is.
+    #[default]
+    Taking,
+    /// It is put off, with 451.
+    Refusing,
+}
+
+/// What the sessions share.
+#[derive(Debug, Default)]
+struct Shared {
+    mails: Mutex<Vec<Mail>>,
+    mood: Mutex<Mood>,
+}
+
+/// A server at work, until it is dropped.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    listening: JoinHandle<()>,
+}
+
+/// The mails of a server, for others to look at.
+#[derive(Debug, Clone)]
+pub struct Mails(Arc<Shared>);
+
+impl Mailbox {
+    /// Serves on `listener`, in the current runtime.
+    ///
+    /// # Errors
+    /// What the listener says.
+    pub fn serve(listener: TcpListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let shared = Arc::<Shared>::default();
+        let listening = tokio::spawn(listen(listener, shared.clone()));
+        Ok(Self {
+            address,
+            shared,
+            listening,
+        })
+    }
+
+    /// All that was taken, in the order of its coming.
+    #[must_use]
+    pub fn mails(&self) -> Vec<Mail> {
+        self.handle().all()
+    }
+
+    /// A look at the mails that outlives a borrow.
+    #[must_use]
+    pub fn handle(&self) -> Mails {
+        Mails(self.shared.clone())
+    }
+
+    /// Decides what is done with mails from now on.
+    pub fn set_mood(&self, mood: Mood) {
+        *self.shared.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Mails {
+    /// All that was taken, in the order of its coming.
+    #[must_use]
+    pub fn all(&self) -> Vec<Mail> {
+        self.0
+            .mails
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Shared {
+    fn keep(&self, mail: Mail) {
+        let mut mails = self.mails.lock().unwrap_or_else(PoisonError::into_inner);
+        if mails.len() >= MOST_MAILS {
+            mails.remove(0);
+        }
+        mails.push(mail);
+    }
+
+    fn mood(&self) -> Mood {
+        *self.mood.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sessions end with the listener: they are its own tasks.
+async fn listen(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
+    let mut sessions = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    let shared = shared.clone();
+                    sessions.spawn(async move { session::run(stream, &shared).await });
+                }
+            }
+            Some(_) = sessions.join_next() => {}
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Links between a subject and an app: made by a user, carried to the app as a JWT, established by it.
+
+pub(crate) mod api;
+mod code;
+pub(crate) mod establish;
+pub(crate) mod jwt;
+mod model;
+mod store;
