@@ -1,0 +1,4 @@
+//! Tokens that are refused, however valid.
+
+pub mod commands;
+mod store;
