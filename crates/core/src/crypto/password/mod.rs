@@ -1,18 +1,21 @@
 //! Passwords: argon2id (RFC 9106) in PHC strings, hashed away from the threads that serve requests,
 //! so many at once and so many waiting, and no more.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod threads;
+
+use std::sync::Arc;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use data_encoding::BASE64_NOPAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::Semaphore;
 
 use super::random;
 use crate::config::values::Span;
 use crate::failure::Failure;
+use threads::Threads;
 
 /// Bytes of a hash.
 const HASH_LENGTH: usize = 32;
@@ -39,16 +42,17 @@ pub struct Settings {
 pub struct Hasher(Arc<Parts>);
 
 struct Parts {
-    params: Params,
-    /// How many hash at once.
-    running: Semaphore,
+    costs: Arc<Costs>,
+    threads: Threads,
     /// How many hash or wait for it.
-    admitted: Semaphore,
+    admitted: Arc<Semaphore>,
     /// How many may hash or wait.
     capacity: usize,
-    /// Memory that a hash needs and leaves behind for the next: fresh pages cost a third of the
-    /// speed.
-    memory: Mutex<Vec<Vec<Block>>>,
+}
+
+/// What a hash costs.
+struct Costs {
+    params: Params,
     /// A hash of nothing, verified where there is nothing to verify, so that it takes as long.
     dummy: String,
 }
@@ -91,16 +95,19 @@ impl Hasher {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
-        let mut parts = Parts {
+        let mut costs = Costs {
             params,
-            running: Semaphore::new(at_once),
-            admitted: Semaphore::new(at_once + settings.queue),
-            capacity: at_once + settings.queue,
-            memory: Mutex::default(),
             dummy: String::new(),
         };
-        parts.dummy = parts.hash(&random::bytes::<16>());
-        Ok(Self(Arc::new(parts)))
+        costs.dummy = costs.hash(&mut Vec::new(), &random::bytes::<16>());
+        let threads = Threads::start(at_once)
+            .map_err(|error| Failure::because("starting the threads that hash passwords", error))?;
+        Ok(Self(Arc::new(Parts {
+            costs: Arc::new(costs),
+            threads,
+            admitted: Arc::new(Semaphore::new(at_once + settings.queue)),
+            capacity: at_once + settings.queue,
+        })))
     }
 
     /// The PHC string of `password`.
@@ -109,7 +116,7 @@ impl Hasher {
     /// [`Busy`] when the queue is full.
     pub async fn hash(&self, password: &SecretString) -> Result<String, Busy> {
         let password = password.clone();
-        self.run(move |parts| parts.hash(password.expose_secret().as_bytes()))
+        self.run(move |costs, memory| costs.hash(memory, password.expose_secret().as_bytes()))
             .await
     }
 
@@ -120,10 +127,11 @@ impl Hasher {
     /// [`Busy`] when the queue is full.
     pub async fn verify(&self, password: &SecretString, stored: Option<&str>) -> Result<Verdict, Busy> {
         let (password, stored) = (password.clone(), stored.map(ToOwned::to_owned));
-        self.run(move |parts| {
-            let verdict = parts.verify(
+        self.run(move |costs, memory| {
+            let verdict = costs.verify(
+                memory,
                 password.expose_secret(),
-                stored.as_deref().unwrap_or(&parts.dummy),
+                stored.as_deref().unwrap_or(&costs.dummy),
             );
             if stored.is_some() { verdict } else { Verdict::Wrong }
         })
@@ -140,17 +148,17 @@ impl Hasher {
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Parts) -> T + Send + 'static,
+        work: impl FnOnce(&Costs, &mut Vec<Block>) -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        let _admitted = match self.0.admitted.try_acquire() {
-            Ok(permit) => permit,
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => return Err(Busy),
+        let admitted = self.0.admitted.clone().try_acquire_owned().map_err(|_| Busy)?;
+        let costs = self.0.costs.clone();
+        let work = move |memory: &mut Vec<Block>| {
+            let done = work(&costs, memory);
+            // Only now: whoever stops waiting does not make room for more than can be done.
+            drop(admitted);
+            done
         };
-        let _running = self.0.running.acquire().await.map_err(|_| Busy)?;
-        let parts = self.0.clone();
-        tokio::task::spawn_blocking(move || work(&parts))
-            .await
-            .map_err(|_| Busy)
+        self.0.threads.run(work).await.ok_or(Busy)
     }
 }
 
@@ -160,11 +168,11 @@ impl std::fmt::Debug for Hasher {
     }
 }
 
-impl Parts {
-    fn hash(&self, password: &[u8]) -> String {
+impl Costs {
+    fn hash(&self, memory: &mut Vec<Block>, password: &[u8]) -> String {
         let salt = random::bytes::<SALT_LENGTH>();
         // Parameters and lengths were checked when the hasher was made.
-        let hash = self.derive(password, &salt, &self.params).unwrap_or_default();
+        let hash = derive(memory, password, &salt, &self.params).unwrap_or_default();
         let (m, t, p) = (self.params.m_cost(), self.params.t_cost(), self.params.p_cost());
         format!(
             "$argon2id$v=19$m={m},t={t},p={p}${}${}",
@@ -173,11 +181,11 @@ impl Parts {
         )
     }
 
-    fn verify(&self, password: &str, stored: &str) -> Verdict {
+    fn verify(&self, memory: &mut Vec<Block>, password: &str, stored: &str) -> Verdict {
         let Some(stored) = Stored::read(stored) else {
             return Verdict::Wrong;
         };
-        let derived = self.derive(password.as_bytes(), &stored.salt, &stored.params);
+        let derived = derive(memory, password.as_bytes(), &stored.salt, &stored.params);
         let same = derived.is_some_and(|derived| derived.as_slice().ct_eq(&stored.hash).into());
         let as_now = (
             stored.params.m_cost(),
@@ -190,27 +198,17 @@ impl Parts {
             (true, false) => Verdict::RightButOutdated,
         }
     }
+}
 
-    fn derive(&self, password: &[u8], salt: &[u8], params: &Params) -> Option<Vec<u8>> {
-        if password.len() > LONGEST_PASSWORD {
-            return None;
-        }
-        let mut memory = self
-            .memory
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_default();
-        memory.resize(params.block_count(), Block::default());
-        let mut hash = vec![0; params.output_len().unwrap_or(HASH_LENGTH)];
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-        let derived = argon2.hash_password_into_with_memory(password, salt, &mut hash, &mut memory);
-        self.memory
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(memory);
-        derived.is_ok().then_some(hash)
+fn derive(memory: &mut Vec<Block>, password: &[u8], salt: &[u8], params: &Params) -> Option<Vec<u8>> {
+    if password.len() > LONGEST_PASSWORD {
+        return None;
     }
+    memory.resize(params.block_count(), Block::default());
+    let mut hash = vec![0; params.output_len().unwrap_or(HASH_LENGTH)];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    let derived = argon2.hash_password_into_with_memory(password, salt, &mut hash, memory);
+    derived.is_ok().then_some(hash)
 }
 
 /// A PHC string of argon2id, taken apart.
