@@ -126,6 +126,13 @@ impl Keys {
         Ok(Some(self.seal(place, &plain)))
     }
 
+    /// The fingerprint of the key that made a ciphertext; none where it was none of these.
+    #[must_use]
+    pub fn maker(&self, sealed: &str) -> Option<&str> {
+        let made = |key: &&Key| key.fernet.decrypt(sealed).map(Zeroizing::new).is_ok();
+        self.0.iter().find(made).map(|key| key.fingerprint.as_str())
+    }
+
     /// The fingerprints of all keys, the one that encrypts first: 16 hex digits of a digest, which
     /// tells keys apart and nothing else of them.
     pub fn fingerprints(&self) -> impl Iterator<Item = &str> {

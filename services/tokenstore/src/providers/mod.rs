@@ -1,0 +1,18 @@
+//! The providers: what the configuration and its presets say of them, what they say of themselves, and
+//! how they are spoken to.
+
+mod assertion;
+pub mod commands;
+mod discovery;
+mod doctor;
+mod identity;
+pub mod model;
+pub mod presets;
+mod protocol;
+mod provider;
+mod wire;
+
+pub use model::{Metadata, Settings};
+pub use protocol::{Begun, Callback, Obtained, ProviderError};
+pub use provider::{Identity, Provider, Providers};
+pub use wire::Unreachable;
