@@ -1,7 +1,15 @@
 //! eida-auth as its users meet it: over HTTP, against a real Postgres, with messages that the real gpg
 //! made. A file for each thing it does.
 
+mod centre;
+mod cleanup;
+mod commands;
+mod eas;
+mod faults;
+mod limits;
+mod processes;
 mod requests;
+mod settings;
 mod signer;
 mod tokens;
 

@@ -137,3 +137,14 @@ async fn sha1_counts_where_it_is_accepted_and_nothing_else_does() {
         assert!(text.contains(why), "{bad}: {text}");
     }
 }
+
+#[tokio::test]
+#[ignore = "needs gpg"]
+async fn messages_that_gpg_makes_now_are_accepted_and_refused_alike() {
+    let made = tempfile::TempDir::new().unwrap();
+    let status = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/messages/make"))
+        .arg(made.path())
+        .status();
+    assert!(status.unwrap().success());
+    all_messages(made.path()).await;
+}
