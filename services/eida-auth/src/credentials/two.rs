@@ -22,6 +22,10 @@ use crate::tokens::{Token, TokenId};
 /// How long an account lives whose privileges are not known to be committed; longer than a request.
 const PENDING: Duration = Duration::from_mins(2);
 
+/// How often it is tried to take back what was committed, and the pause between.
+const MOST_TRIES: u32 = 4;
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
 /// Networks as the columns of arrays, for one statement.
 struct Columns {
     ids: Vec<i64>,
@@ -243,16 +247,26 @@ impl Work {
 
     /// Takes back what may be committed. What cannot be reached now, the next cleanup takes.
     async fn undo(&self) {
-        let Writer { databases, .. } = &self.writer;
-        let done = async {
-            // First the privileges, as everywhere: they must not outlive their account.
-            end_privileges(&databases.privileges, &databases.networks, &self.login).await?;
-            end_account(&databases.auth, &databases.accounts, &self.login).await
-        };
-        match done.await {
-            Ok(()) => self.release().await,
-            Err(error) => tracing::warn!(%error, "a login that was not given is left to the next cleanup"),
+        let mut tries = 1;
+        loop {
+            match self.take_back().await {
+                Ok(()) => return self.release().await,
+                // The pool may still hold the connection that was lost with the commit.
+                Err(_) if tries < MOST_TRIES => tokio::time::sleep(BETWEEN_TRIES).await,
+                Err(error) => {
+                    tracing::warn!(%error, "a login that was not given is left to the next cleanup");
+                    return;
+                }
+            }
+            tries += 1;
         }
+    }
+
+    async fn take_back(&self) -> Result<(), Error> {
+        let Writer { databases, .. } = &self.writer;
+        // First the privileges, as everywhere: they must not outlive their account.
+        end_privileges(&databases.privileges, &databases.networks, &self.login).await?;
+        end_account(&databases.auth, &databases.accounts, &self.login).await
     }
 
     async fn release(&self) {

@@ -177,7 +177,8 @@ impl Scene {
     async fn held_up(&self, database: usize) {
         eventually("a commit is held up", async || {
             let sql =
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted";
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted
+                       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
             let waiting: i64 = self.client(database).query_one(sql, &[]).await.unwrap().get(0);
             (waiting > 0).then_some(())
         })
@@ -283,7 +284,8 @@ async fn a_commit_whose_answer_is_lost_leaves_what_the_next_cleanup_removes() {
             if ended_by_postgres {
                 // Postgres breaks the commit off and with it the connection.
                 let sql = "SELECT pg_terminate_backend(pid) FROM pg_locks
-                           WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted";
+                           WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted
+                               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
                 scene.client(database).query(sql, &[]).await.unwrap();
                 let (status, _, text) = asking.await.unwrap();
                 assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{text}");
