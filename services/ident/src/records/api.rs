@@ -1,10 +1,10 @@
 //! The paths of people's records.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::Header;
-use actix_web::http::header::{self, EntityTag, HeaderValue, IfMatch, IfNoneMatch};
+use actix_web::http::header::{self, EntityTag};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse};
+use identity_core::db::GenericClient;
 use identity_core::http::body::{Body, expect_json, json, media_type};
 use identity_core::http::problem::{Document, Problem};
 use identity_core::http::{Invalid, route};
@@ -17,11 +17,15 @@ use super::model::{Draft, ServiceName, User};
 use super::patch::{Patch, PatchError};
 use super::query::ListQuery;
 use super::store::{self, WriteError};
+use super::tags::{is_expected, is_known, with_tag};
 use crate::access::{Permitted, ReadUsers, Records, TakeTokens, WriteUsers};
-use crate::notifications::EventKind;
+use crate::notifications::{EventKind, NewEvent};
 use crate::state::State;
 use crate::tokens::{Subject, announce, revoke_subject};
 use crate::users;
+
+/// How often a patch is tried without a lock before it takes one.
+const UNLOCKED_TRIES: usize = 2;
 
 /// Adds the paths; the last of all services', since `/{id}` matches what no literal path does.
 pub fn routes(config: &mut ServiceConfig) {
@@ -212,34 +216,75 @@ pub(crate) async fn patch(
 ) -> Result<HttpResponse, Problem> {
     let id = id_of(&path)?;
     let patch = Patch::read(media_type(&request).as_deref(), &body)?;
+    // Most often nobody else changes the same record meanwhile, and one statement does it.
+    for _ in 0..UNLOCKED_TRIES {
+        let reader = state.reader.client().await?;
+        let user = store::find(&*reader, id).await?.ok_or_else(no_such_user)?;
+        let change = Change::of(&state, &request, &patch, user)?;
+        if store::replaces_accounts(&change.user, &change.draft) {
+            break;
+        }
+        if let Some(version) = change.write(&state, &state.database.client().await?).await? {
+            return Ok(change.answer(&state, version));
+        }
+    }
     let mut client = state.database.client().await?;
     let transaction = client.transaction().await?;
     let user = store::find_for_update(&transaction, id)
         .await?
         .ok_or_else(no_such_user)?;
-    if !is_expected(&request, &EntityTag::new_strong(user.tag())) {
-        return Err(Problem::new(
-            StatusCode::PRECONDITION_FAILED,
-            "The record has changed since.",
-        ));
-    }
-    let draft = patch.apply(&user, &state.allowed_services).map_err(not_applied)?;
-    let event = state.event(EventKind::Patch, || patch.without_secrets(&user, &draft));
-    let now = state.clock.now();
-    let version = store::update(&transaction, &state.keys, &user, &draft, event.as_ref(), now)
-        .await
-        .map_err(refused)?;
+    let change = Change::of(&state, &request, &patch, user)?;
+    let version = change.write(&state, &transaction).await?;
+    let version = version.ok_or_else(|| Problem::internal("a locked record has changed"))?;
     transaction.commit().await?;
-    state.told(event.as_ref());
-    let services = store::shown(&draft.services);
-    let user = User {
-        id,
-        name: draft.name,
-        email: draft.email.text,
-        services,
-        version,
-    };
-    Ok(with_tag(&mut HttpResponse::Ok(), &EntityTag::new_strong(user.tag())).json(user))
+    Ok(change.answer(&state, version))
+}
+
+/// A patch applied to a record.
+struct Change {
+    user: User,
+    draft: Draft,
+    event: Option<NewEvent>,
+}
+
+impl Change {
+    fn of(state: &State, request: &HttpRequest, patch: &Patch, user: User) -> Result<Self, Problem> {
+        if !is_expected(request, &EntityTag::new_strong(user.tag())) {
+            return Err(Problem::new(
+                StatusCode::PRECONDITION_FAILED,
+                "The record has changed since.",
+            ));
+        }
+        let draft = patch.apply(&user, &state.allowed_services).map_err(not_applied)?;
+        let event = state.event(EventKind::Patch, || patch.without_secrets(&user, &draft));
+        Ok(Self { user, draft, event })
+    }
+
+    /// The record's new version; none where it is no longer the one that was patched.
+    async fn write(&self, state: &State, client: &impl GenericClient) -> Result<Option<i64>, Problem> {
+        let Self { user, draft, event } = self;
+        let written = store::update(
+            client,
+            &state.keys,
+            user,
+            draft,
+            event.as_ref(),
+            state.clock.now(),
+        );
+        written.await.map_err(refused)
+    }
+
+    fn answer(self, state: &State, version: i64) -> HttpResponse {
+        state.told(self.event.as_ref());
+        let user = User {
+            id: self.user.id,
+            services: store::shown(&self.draft.services),
+            name: self.draft.name,
+            email: self.draft.email.text,
+            version,
+        };
+        with_tag(&mut HttpResponse::Ok(), &EntityTag::new_strong(user.tag())).json(user)
+    }
 }
 
 /// Delete a record
@@ -349,39 +394,6 @@ fn not_applied(error: PatchError) -> Problem {
         )
         .of_kind("invalid")
         .with_errors(errors),
-    }
-}
-
-/// The record may be kept by the client, who asks each time whether it still holds.
-fn with_tag<'a>(answer: &'a mut HttpResponseBuilder, tag: &EntityTag) -> &'a mut HttpResponseBuilder {
-    answer
-        .insert_header((header::ETAG, tag.to_string()))
-        .insert_header((
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("private, no-cache"),
-        ))
-}
-
-fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
-    if !request.headers().contains_key(header::IF_NONE_MATCH) {
-        return false;
-    }
-    match IfNoneMatch::parse(request) {
-        Ok(IfNoneMatch::Any) => true,
-        Ok(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(tag)),
-        Err(_) => false,
-    }
-}
-
-/// Whether `If-Match`, if it is there, means the record of this tag.
-fn is_expected(request: &HttpRequest, tag: &EntityTag) -> bool {
-    if !request.headers().contains_key(header::IF_MATCH) {
-        return true;
-    }
-    match IfMatch::parse(request) {
-        Ok(IfMatch::Any) => true,
-        Ok(IfMatch::Items(expected)) => expected.iter().any(|expected| expected.strong_eq(tag)),
-        Err(_) => false,
     }
 }
 

@@ -6,6 +6,7 @@ mod model;
 mod patch;
 mod query;
 mod store;
+mod tags;
 mod words;
 
 pub(crate) use api::{delete_user, id_of, no_such_user, not_valid, refused};

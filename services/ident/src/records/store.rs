@@ -292,7 +292,22 @@ pub async fn insert(
     Ok(row.try_get(0)?)
 }
 
-/// Replaces a record that [`find_for_update`] has locked; gives its new version.
+/// Whether the change from `user` to `draft` takes more than one statement of [`update`], and so a transaction.
+pub fn replaces_accounts(user: &User, draft: &Draft) -> bool {
+    user.services.keys().any(|name| {
+        let kept = draft.services.iter().find(|(kept, _)| kept.as_str() == name);
+        kept.is_none_or(|(_, account)| is_written(user, name, account))
+    })
+}
+
+/// What is new or another account is written; an unchanged one keeps its token.
+fn is_written(user: &User, name: &str, account: &NewAccount) -> bool {
+    let linked = user.services.get(name);
+    linked.is_none_or(|linked| linked.id != account.id)
+        || !matches!(account.access_token, NewToken::Unchanged)
+}
+
+/// Replaces the record `user`; gives its new version, none when it is no longer as `user` says.
 pub async fn update(
     client: &impl GenericClient,
     keys: &Keys,
@@ -300,15 +315,9 @@ pub async fn update(
     draft: &Draft,
     event: Option<&NewEvent>,
     now: Timestamp,
-) -> Result<i64, WriteError> {
-    // What is new or another account is written; an unchanged one keeps its token.
-    let changed = draft.services.iter().filter(|(name, account)| {
-        let same = user
-            .services
-            .get(name.as_str())
-            .is_some_and(|linked| linked.id == account.id);
-        !same || !matches!(account.access_token, NewToken::Unchanged)
-    });
+) -> Result<Option<i64>, WriteError> {
+    let written = draft.services.iter();
+    let changed = written.filter(|(name, account)| is_written(user, name.as_str(), account));
     let accounts = Accounts::of(keys, user.id, changed);
     let kept: Vec<&str> = draft.services.keys().map(ServiceName::as_str).collect();
     let replaced: Vec<&str> = accounts
@@ -326,14 +335,14 @@ pub async fn update(
     let sql = format!(
         "WITH u AS (UPDATE users SET name = $9, name_words = $10::text::tsvector, email = $11, email_key = $12,
                                      updated_at = $4, version = version + 1
-                    WHERE id = $8 RETURNING id, version), {LINK}, {TELL}
+                    WHERE id = $8 AND version = $13 RETURNING id, version), {LINK}, {TELL}
          SELECT version FROM u"
     );
     let statement = client.prepare_cached(&sql).await?;
     let told = told(event, now);
     let words = vector_of(&words_of_name(&draft.name));
     let row = client
-        .query_one(
+        .query_opt(
             &statement,
             &[
                 &told.webhook_id,
@@ -348,10 +357,11 @@ pub async fn update(
                 &words,
                 &draft.email.text,
                 &draft.email.key,
+                &user.version,
             ],
         )
         .await?;
-    Ok(row.try_get(0)?)
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 /// The services that `user` has linked and that are not among `kept`.

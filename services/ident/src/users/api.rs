@@ -225,7 +225,8 @@ pub(crate) async fn change(
         event = state.event(EventKind::Patch, || patch.without_secrets(&user, &draft));
         records::update(&transaction, &state.keys, &user, &draft, event.as_ref(), now)
             .await
-            .map_err(records::refused)?;
+            .map_err(records::refused)?
+            .ok_or_else(|| Problem::internal("a locked record has changed"))?;
     }
     store::upsert(&transaction, id, &credentials, now)
         .await

@@ -2,13 +2,10 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
-use aws_lc_rs::signature::RSA_PKCS1_SHA256;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256};
 use data_encoding::BASE64URL_NOPAD;
-use jwt_simple::algorithms::{
-    ECDSAP256KeyPairLike, ES256KeyPair, Ed25519KeyPair, EdDSAKeyPairLike, RS256KeyPair,
-};
+use jwt_simple::algorithms::{self as jwt, ECDSAP256PublicKeyLike, ES256KeyPair, RS256KeyPair};
 use jwt_simple::claims::{Audiences, JWTClaims};
-use jwt_simple::common::HeaderOptions;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
@@ -16,17 +13,17 @@ use zeroize::Zeroizing;
 
 use super::{Algorithm, Claims, KeyError, PublicKey, TokenError, seconds};
 
-/// The private half of a key, ready to sign.
+/// The private half of a key, ready to sign. jwt-simple reads it, aws-lc-rs signs with it.
 pub struct SigningKey {
-    kind: SigningKind,
+    pair: Pair,
+    random: SystemRandom,
     public: PublicKey,
-    kid: String,
 }
 
-enum SigningKind {
-    Rsa(Box<RsaKeyPair>, SystemRandom),
-    P256(ES256KeyPair),
-    Ed25519(Ed25519KeyPair),
+enum Pair {
+    Rsa(Box<RsaKeyPair>),
+    P256(Box<EcdsaKeyPair>),
+    Ed25519(Box<Ed25519KeyPair>),
 }
 
 impl SigningKey {
@@ -35,35 +32,16 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError`] for any other text, and for RSA keys under 2048 bits.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        if let Ok(pair) = Ed25519KeyPair::from_pem(pem) {
-            let public = PublicKey::ed25519(pair.public_key())?;
-            let pair = pair.with_key_id(public.kid());
-            return Ok(Self {
-                kid: public.kid().to_owned(),
-                kind: SigningKind::Ed25519(pair),
-                public,
-            });
-        }
-        if let Ok(pair) = ES256KeyPair::from_pem(pem) {
-            let public = PublicKey::p256(pair.public_key())?;
-            let pair = pair.with_key_id(public.kid());
-            return Ok(Self {
-                kid: public.kid().to_owned(),
-                kind: SigningKind::P256(pair),
-                public,
-            });
-        }
-        let pair = match PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeyError)? {
-            PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-            PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
-            _ => return Err(KeyError),
+        let (pair, public) = if let Ok(read) = jwt::Ed25519KeyPair::from_pem(pem) {
+            ed25519(&read)?
+        } else if let Ok(read) = ES256KeyPair::from_pem(pem) {
+            p256(&read)?
+        } else {
+            rsa(pem)?
         };
-        let pair = pair.map_err(|_| KeyError)?;
-        let public = RS256KeyPair::from_pem(pem).map_err(|_| KeyError)?.public_key();
-        let public = PublicKey::rsa(public.to_pem().map_err(|_| KeyError)?.as_str())?;
         Ok(Self {
-            kid: public.kid().to_owned(),
-            kind: SigningKind::Rsa(Box::new(pair), SystemRandom::new()),
+            pair,
+            random: SystemRandom::new(),
             public,
         })
     }
@@ -78,7 +56,7 @@ impl SigningKey {
                 .and_then(|pair| pair.to_pem())
                 .map_err(|_| KeyError)?,
             Algorithm::ES256 => ES256KeyPair::generate().to_pem().map_err(|_| KeyError)?,
-            Algorithm::EdDSA => Ed25519KeyPair::generate().to_pem(),
+            Algorithm::EdDSA => jwt::Ed25519KeyPair::generate().to_pem(),
         };
         Ok(Zeroizing::new(pem))
     }
@@ -108,32 +86,70 @@ impl SigningKey {
             nonce: None,
             custom: &claims.own,
         };
-        let options = HeaderOptions {
-            signature_type: Some(typ.to_owned()),
-            ..HeaderOptions::default()
-        };
-        match &self.kind {
-            SigningKind::P256(pair) => pair.sign_with_options(claims, &options).map_err(TokenError::new),
-            SigningKind::Ed25519(pair) => pair.sign_with_options(claims, &options).map_err(TokenError::new),
-            SigningKind::Rsa(pair, random) => {
-                let header = serde_json::json!({"alg": "RS256", "kid": self.kid, "typ": typ});
-                let claims = serde_json::to_vec(&claims).map_err(TokenError::new)?;
-                let header = BASE64URL_NOPAD.encode(header.to_string().as_bytes());
-                let signed = format!("{header}.{}", BASE64URL_NOPAD.encode(&claims));
+        let (alg, kid) = (self.public.algorithm().as_str(), self.public.kid());
+        let header = serde_json::json!({"alg": alg, "kid": kid, "typ": typ});
+        let claims = serde_json::to_vec(&claims).map_err(TokenError::new)?;
+        let mut token = BASE64URL_NOPAD.encode(header.to_string().as_bytes());
+        token.push('.');
+        BASE64URL_NOPAD.encode_append(&claims, &mut token);
+        let signature = self.signature(token.as_bytes())?;
+        token.push('.');
+        BASE64URL_NOPAD.encode_append(&signature, &mut token);
+        Ok(token)
+    }
+
+    fn signature(&self, signed: &[u8]) -> Result<Vec<u8>, TokenError> {
+        let failed = |_| TokenError::new("signing failed");
+        match &self.pair {
+            Pair::Ed25519(pair) => Ok(pair.try_sign(signed).map_err(failed)?.as_ref().to_vec()),
+            Pair::P256(pair) => Ok(pair.sign(&self.random, signed).map_err(failed)?.as_ref().to_vec()),
+            Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, random, signed.as_bytes(), &mut signature)
-                    .map_err(|_| TokenError::new("RSA signature failed"))?;
-                Ok(format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature)))
+                pair.sign(&RSA_PKCS1_SHA256, &self.random, signed, &mut signature)
+                    .map_err(failed)?;
+                Ok(signature)
             }
         }
     }
+}
+
+/// Its bytes are the seed and the public half (RFC 8032, 5.1.5).
+fn ed25519(read: &jwt::Ed25519KeyPair) -> Result<(Pair, PublicKey), KeyError> {
+    let bytes = Zeroizing::new(read.to_bytes());
+    let (seed, public) = bytes.split_at_checked(32).ok_or(KeyError)?;
+    let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public).map_err(|_| KeyError)?;
+    Ok((
+        Pair::Ed25519(Box::new(pair)),
+        PublicKey::ed25519(read.public_key())?,
+    ))
+}
+
+fn p256(read: &ES256KeyPair) -> Result<(Pair, PublicKey), KeyError> {
+    let secret = Zeroizing::new(read.to_bytes());
+    let point = read.public_key().public_key().to_bytes_uncompressed();
+    let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &secret, &point);
+    let pair = pair.map_err(|_| KeyError)?;
+    Ok((Pair::P256(Box::new(pair)), PublicKey::p256(read.public_key())?))
+}
+
+fn rsa(pem: &str) -> Result<(Pair, PublicKey), KeyError> {
+    let pair = match PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeyError)? {
+        PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
+        PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
+        _ => return Err(KeyError),
+    };
+    let pair = pair.map_err(|_| KeyError)?;
+    let public = RS256KeyPair::from_pem(pem).map_err(|_| KeyError)?.public_key();
+    let public = PublicKey::rsa(public.to_pem().map_err(|_| KeyError)?.as_str())?;
+    Ok((Pair::Rsa(Box::new(pair)), public))
 }
 
 impl std::fmt::Debug for SigningKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("SigningKey")
-            .field("kid", &self.kid)
+            .field("kid", &self.public.kid())
             .finish_non_exhaustive()
     }
 }

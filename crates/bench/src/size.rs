@@ -1,0 +1,62 @@
+//! How large the services are: on disk, in memory, in time until they serve.
+
+use identity_core::failure::Failure;
+
+use crate::report::{Figure, Report, Target};
+use crate::stage::Stage;
+
+/// The services that are measured, with what each needs to start.
+const SERVICES: [(&str, &[&str]); 1] = [(
+    "ident",
+    &["database.encryption_key=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="],
+)];
+
+/// Adds the rows.
+pub async fn measure(stage: &Stage, report: &mut Report) -> Result<(), Failure> {
+    for (service, settings) in SERVICES {
+        if !report.wants("size") {
+            return Ok(());
+        }
+        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let about = std::fs::metadata(stage.binaries.join(service));
+        let bytes = about
+            .map_err(|error| Failure::because("reading the binary's size", error))?
+            .len();
+        #[expect(clippy::cast_precision_loss, reason = "some millions")]
+        let mebibytes = bytes as f64 / 1024.0 / 1024.0;
+        let limit = |value| (value, "allowed");
+        report.add(
+            "size: the binary, stripped",
+            Figure::mebibytes(mebibytes),
+            limit(Figure::mebibytes(15.0)),
+            Target::AtMost(1.0),
+        );
+        let database = format!("size_{service}");
+        stage.database(&database).await?;
+        // The first start makes the schema.
+        drop(stage.start(service, &database, &settings).await?);
+        let mut starts = Vec::new();
+        for _ in 0..7 {
+            starts.push(stage.start(service, &database, &settings).await?.started_in);
+        }
+        starts.sort_unstable();
+        let median = starts.get(starts.len() / 2).copied().unwrap_or_default();
+        report.add(
+            "size: start to ready, schema in place",
+            Figure::milliseconds(median.as_secs_f64() * 1e3),
+            limit(Figure::milliseconds(150.0)),
+            Target::AtMost(1.0),
+        );
+        let running = stage.start(service, &database, &settings).await?;
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        if let Some(memory) = running.memory() {
+            report.add(
+                "size: memory at rest",
+                Figure::mebibytes(memory),
+                limit(Figure::mebibytes(20.0)),
+                Target::AtMost(1.0),
+            );
+        }
+    }
+    Ok(())
+}
