@@ -22,9 +22,11 @@ CREATE TABLE setup_code (
 );
 
 -- Who asked for a new password, until a worker has looked whether there is such a user: the request
--- itself does the same for everybody, and so takes the same time.
+-- itself does the same for everybody, and so takes the same time. A row for each, so that none waits
+-- for the worker to be done with the last one of the same name.
 CREATE TABLE reset_requests (
-    username_key text        PRIMARY KEY,
+    id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    username_key text        NOT NULL,
     requested    timestamptz NOT NULL
 );
 

@@ -9,8 +9,9 @@ pub use mail::Mail;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 /// The most mails that are kept; then the oldest goes.
 const MOST_MAILS: usize = 1_000;
@@ -38,7 +39,8 @@ pub struct Mailbox {
     /// Where it listens.
     pub address: SocketAddr,
     shared: Arc<Shared>,
-    listening: JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// The mails of a server, for others to look at.
@@ -46,20 +48,36 @@ pub struct Mailbox {
 pub struct Mails(Arc<Shared>);
 
 impl Mailbox {
-    /// Serves on `listener`, in the current runtime.
+    /// Serves on `listener`, on a thread of its own: whoever waits for a sender must not keep it from
+    /// being answered.
     ///
     /// # Errors
     /// What the listener says.
     pub fn serve(listener: TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let shared = Arc::<Shared>::default();
-        let listening = tokio::spawn(listen(listener, shared.clone()));
+        let (stop, stopped) = oneshot::channel();
+        let serving = shared.clone();
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async {
+                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+                    return;
+                };
+                tokio::select! {
+                    () = listen(listener, serving) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
         Ok(Self {
             address,
             shared,
-            listening,
+            stop: Some(stop),
+            thread: Some(thread),
         })
     }
 
@@ -83,7 +101,10 @@ impl Mailbox {
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
-        self.listening.abort();
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
     }
 }
 

@@ -53,13 +53,12 @@ impl Mail {
             .join(" ")
     }
 
-    /// The first address of the web in the text.
+    /// The first line of the text that is an address of the web and nothing else.
     #[must_use]
     pub fn link(&self) -> Option<String> {
         let text = self.text();
-        let mut words = text.split_whitespace();
-        words
-            .find(|word| word.starts_with("http://") || word.starts_with("https://"))
-            .map(ToOwned::to_owned)
+        let mut lines = text.lines().map(str::trim);
+        let is_link = |line: &&str| line.starts_with("http") && line.contains("://") && !line.contains(' ');
+        lines.find(is_link).map(ToOwned::to_owned)
     }
 }

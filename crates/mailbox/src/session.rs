@@ -37,9 +37,8 @@ pub async fn run(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
         match verb.to_ascii_uppercase().as_str() {
             "EHLO" => {
-                session
-                    .say("250-mailbox\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 AUTH PLAIN LOGIN")
-                    .await?
+                let offers = "250-mailbox\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 AUTH PLAIN LOGIN";
+                session.say(offers).await?;
             }
             "HELO" | "NOOP" => session.say("250 OK").await?,
             "RSET" => {

@@ -158,7 +158,7 @@ impl Instance {
         };
         let routed = shared.clone();
         let serving = server::serve(&self.base, service, runtime, move |config| {
-            routes(config, &routed)
+            routes(config, &routed);
         });
         tokio::try_join!(serving, working).map(|_| ())
     }

@@ -32,11 +32,11 @@ pub(crate) async fn list(
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let client = state.reader.client().await?;
-    let changes = store::list_of_subject(&*client, &path).await?;
+    let subject = subjects::find(&*client, &path)
+        .await?
+        .ok_or_else(subjects::unknown)?;
+    let changes = store::list_of_subject(&*client, &subject.sssid).await?;
     if changes.is_empty() {
-        subjects::find(&*client, &path)
-            .await?
-            .ok_or_else(subjects::unknown)?;
         return Ok(data(&None::<()>));
     }
     Ok(data(&changes))

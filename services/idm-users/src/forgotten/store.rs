@@ -16,21 +16,24 @@ pub(super) async fn request(
     username: &Username,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let sql = "INSERT INTO reset_requests (username_key, requested) VALUES ($1, $2)
-               ON CONFLICT (username_key) DO UPDATE SET requested = $2";
+    let sql = "INSERT INTO reset_requests (username_key, requested) VALUES ($1, $2)";
     let statement = client.prepare_cached(sql).await?;
     client.execute(&statement, &[&username.key, &now]).await?;
     Ok(())
 }
 
-/// Takes one request that no other instance is at.
+/// Takes the oldest request that no other instance is at, with those of the same name that came after
+/// it until now.
 pub(super) async fn take_request(transaction: &impl GenericClient) -> Result<Option<Username>, Error> {
-    let sql = "DELETE FROM reset_requests WHERE username_key =
-                   (SELECT username_key FROM reset_requests ORDER BY requested LIMIT 1 FOR UPDATE SKIP LOCKED)
+    let sql =
+        "WITH first AS (SELECT username_key FROM reset_requests ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED),
+                    taken AS (SELECT id FROM reset_requests JOIN first USING (username_key)
+                              FOR UPDATE OF reset_requests SKIP LOCKED)
+               DELETE FROM reset_requests USING taken WHERE reset_requests.id = taken.id
                RETURNING username_key";
     let statement = transaction.prepare_cached(sql).await?;
-    let row = transaction.query_opt(&statement, &[]).await?;
-    let key: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
+    let rows = transaction.query(&statement, &[]).await?;
+    let key: Option<String> = rows.first().map(|row| row.try_get(0)).transpose()?;
     Ok(key.as_deref().map(Username::of_any))
 }
 

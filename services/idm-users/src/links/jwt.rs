@@ -105,8 +105,9 @@ fn valid(link: &Link, now: Timestamp) -> Option<&LinkClaims> {
 }
 
 fn make(link: &mut Link, subject: &Subject, now: Timestamp) {
-    // A time that was chosen before holds, unless it is over.
+    // A time that was chosen before holds, unless it is over. To the second, as it is shown.
     let exp = link.exp.filter(|exp| *exp > now).unwrap_or(now + LIFETIME);
+    let exp = Timestamp::from_second(exp.as_second()).unwrap_or(exp);
     link.exp = Some(exp);
     link.changed = now;
     link.claims = Some(LinkClaims {

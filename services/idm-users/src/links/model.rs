@@ -92,13 +92,14 @@ impl Link {
             &mut change,
         )?;
         match (&self.withdrawn_on, wish.withdrawn_on) {
-            (_, None) | (None, Some(None)) => {}
-            (Some(old), Some(Some(new))) if old.at == new.at => {}
-            (None, Some(Some(new))) => {
+            (Some(_), None) if wish.not_withdrawn => return Err(Refused::Fixed("withdrawn_on")),
+            (_, None) => {}
+            (Some(old), Some(new)) if old.at == new.at => {}
+            (Some(_), Some(_)) => return Err(Refused::Fixed("withdrawn_on")),
+            (None, Some(new)) => {
                 change.note("withdrawn_on", &Value::Null, &json!(new.text));
                 self.withdrawn_on = Some(new);
             }
-            (Some(_), Some(_)) => return Err(Refused::Fixed("withdrawn_on")),
         }
         if !change.lines.is_empty() {
             self.changed = now;
@@ -233,8 +234,9 @@ struct Wish {
     linked_to: Option<String>,
     linked_system: Option<String>,
     linked_on: Option<Moment>,
-    /// `Some(None)`: taken back, which is not possible.
-    withdrawn_on: Option<Option<Moment>>,
+    withdrawn_on: Option<Moment>,
+    /// `withdrawn_on` is null.
+    not_withdrawn: bool,
 }
 
 struct BeforeJwt {
@@ -273,10 +275,8 @@ impl Wish {
             linked_to,
             linked_system,
             linked_on: read(members, "linked_on", moment, &mut errors),
-            withdrawn_on: match members.get("withdrawn_on") {
-                Some(Value::Null) => Some(None),
-                _ => read(members, "withdrawn_on", moment, &mut errors).map(Some),
-            },
+            withdrawn_on: read(members, "withdrawn_on", moment, &mut errors),
+            not_withdrawn: members.get("withdrawn_on").is_some_and(Value::is_null),
         };
         if errors.is_empty() { Ok(wish) } else { Err(errors) }
     }

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::model::Mail;
 use crate::config::{self, Encryption, Smtp, Transport};
 
-/// How long a server may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a mail may take on its way to the server: lettre's own limit covers the connection alone.
+const PATIENCE: Duration = Duration::from_secs(25);
 /// For so long the answer to "can mails be sent?" is not asked for again.
 const CONDITION_HOLDS: Duration = Duration::from_secs(10);
 
@@ -57,14 +57,12 @@ impl Sender {
             }
             Transport::None => Way::Off,
         };
-        let from = match &settings.from {
-            Some(from) => from.clone(),
-            // A name at an address literal would be no address.
-            None => {
-                let own = format!("idm-users@{host}").parse();
-                own.or_else(|_| "idm-users@localhost".parse())
-                    .map_err(|error| Failure::because("making the sender's address", error))?
-            }
+        let from = if let Some(from) = &settings.from {
+            from.clone()
+        } else {
+            let own = format!("idm-users@{host}").parse();
+            own.or_else(|_| "idm-users@localhost".parse())
+                .map_err(|error| Failure::because("making the sender's address", error))?
         };
         Ok(Self {
             way,
@@ -87,11 +85,11 @@ impl Sender {
     pub(super) async fn send(&self, id: Uuid, mail: &Mail, created: Timestamp) -> Result<(), String> {
         let message = self.message(id, mail, created)?;
         match &self.way {
-            Way::Smtp(transport) => transport
-                .send(message)
-                .await
-                .map(|_| ())
-                .map_err(|error| causes(&error)),
+            Way::Smtp(transport) => {
+                let sent = tokio::time::timeout(PATIENCE, transport.send(message)).await;
+                let sent = sent.map_err(|_| "the mail server did not answer in time".to_owned())?;
+                sent.map(|_| ()).map_err(|error| causes(&error))
+            }
             Way::File(directory) => {
                 let (directory, content) = (directory.clone(), message.formatted());
                 let written = tokio::task::spawn_blocking(move || {

@@ -14,12 +14,12 @@ use super::Postbox;
 use super::model::{GIVE_UP_AFTER, Mail, pause};
 use super::store::{self, Claimed};
 
-/// How many mails are claimed at once; they are sent one after the other, over one connection.
-const AT_ONCE: i64 = 5;
+/// Mails are claimed one by one: what was not begun when the service stops is anybody's at once.
+const AT_ONCE: i64 = 1;
 /// How often an instance looks for mails that another one wrote, or that come due again.
 const POLL: Duration = Duration::from_secs(1);
-/// How long a claim lasts: longer than its mails can take.
-const LEASE: Duration = Duration::from_mins(10);
+/// How long a claim lasts: longer than a mail can take.
+const LEASE: Duration = Duration::from_mins(2);
 /// How long Postgres may take: on a connection whose other end is gone it would be for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The most characters of an error that are kept.

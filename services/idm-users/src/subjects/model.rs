@@ -89,12 +89,13 @@ impl Subject {
                 name: Some(name),
                 bday: Some(bday),
                 email,
+                no_email: _,
                 dates,
             } if errors.is_empty() => Ok(Self {
                 sssid,
                 name,
                 bday,
-                email: email.flatten(),
+                email,
                 by_hand: [2, 3].map(|date: usize| dates.get(date).is_some_and(Option::is_some)),
                 dates,
                 extra: other_members(members),
@@ -168,9 +169,9 @@ impl Subject {
             note("bday", &json!(self.bday.text), &json!(bday.text));
             self.bday = bday;
         }
-        if let Some(email) = wish.email.filter(|email| *email != self.email) {
-            note("email", &json!(self.email), &json!(email));
-            self.email = email;
+        if (wish.email.is_some() || wish.no_email) && wish.email != self.email {
+            note("email", &json!(self.email), &json!(wish.email));
+            self.email = wish.email;
         }
         for (name, new) in other_members(members) {
             let old = self.extra.get(&name).cloned();
@@ -200,8 +201,9 @@ struct Wish {
     sssid: Option<String>,
     name: Option<String>,
     bday: Option<Moment>,
-    /// `Some(None)`: to be taken away.
-    email: Option<Option<String>>,
+    email: Option<String>,
+    /// The address is to be taken away.
+    no_email: bool,
     dates: [Option<Moment>; 4],
 }
 
@@ -236,17 +238,16 @@ impl Wish {
             }
             _ => date("bday", errors),
         };
-        let email = match members.get("email") {
-            None => None,
-            Some(Value::Null) => Some(None),
-            Some(Value::String(text)) if text.trim().is_empty() => Some(None),
-            Some(_) => required("email", errors).map(Some),
-        };
+        let no_email = members.get("email").is_some_and(|email| {
+            email.is_null() || email.as_str().is_some_and(|text| text.trim().is_empty())
+        });
+        let email = if no_email { None } else { required("email", errors) };
         Self {
             sssid,
             name,
             bday,
             email,
+            no_email,
             dates: DATES.map(|name| date(name, errors)),
         }
     }
@@ -310,20 +311,20 @@ pub(super) fn grams(key: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn members(value: Value) -> Map<String, Value> {
+    fn members(value: &Value) -> Map<String, Value> {
         value.as_object().cloned().unwrap()
     }
 
     fn subject() -> Subject {
         let document =
             json!({"sssid": "S-1", "name": "Mei Tanimoto", "bday": "1976-04-12", "site": {"room": 1.5}});
-        Subject::read(members(document), Timestamp::UNIX_EPOCH).unwrap()
+        Subject::read(members(&document), Timestamp::UNIX_EPOCH).unwrap()
     }
 
     #[test]
     fn everything_that_is_wrong_is_told_at_once() {
         let document = json!({"sssid": " ", "bday": "yesterday", "email": 7, "date_invited": "2026-02-30"});
-        let errors = Subject::read(members(document), Timestamp::UNIX_EPOCH).unwrap_err();
+        let errors = Subject::read(members(&document), Timestamp::UNIX_EPOCH).unwrap_err();
         let mut wrong: Vec<_> = errors.iter().map(|error| error.pointer.as_str()).collect();
         wrong.sort_unstable();
         assert_eq!(wrong, ["/bday", "/date_invited", "/email", "/name", "/sssid"]);
@@ -334,7 +335,8 @@ mod tests {
         let mut subject = subject();
         let wish =
             json!({"sssid": "S-1", "name": "Mei T.", "date_invited": "2026-01-01", "site": null, "new": [1]});
-        let changes = subject.change(members(wish), Timestamp::UNIX_EPOCH).unwrap();
+        let mut changes = subject.change(members(&wish), Timestamp::UNIX_EPOCH).unwrap();
+        changes.sort();
         assert_eq!(
             changes,
             [
@@ -347,12 +349,12 @@ mod tests {
         let same = json!({"date_invited": "2026-01-01T00:00:00Z", "date_consented": null});
         assert!(
             subject
-                .change(members(same), Timestamp::UNIX_EPOCH)
+                .change(members(&same), Timestamp::UNIX_EPOCH)
                 .unwrap()
                 .is_empty()
         );
         for other in [json!("2026-01-02"), Value::Null] {
-            let refused = subject.change(members(json!({ "date_invited": other })), Timestamp::UNIX_EPOCH);
+            let refused = subject.change(members(&json!({ "date_invited": other })), Timestamp::UNIX_EPOCH);
             assert!(matches!(refused, Err(Refused::DateIsSet("date_invited"))));
         }
     }

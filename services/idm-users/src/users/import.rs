@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Where users are made, by whom, and from what.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CreateUsers {
-    /// Where the service is reached, as https://idm.example.org; asked for where it is not given
+    /// Where the service is reached, as `https://idm.example.org`; asked for where it is not given
     #[arg(long)]
     host: Option<String>,
     /// The administrator who makes them; asked for where it is not given

@@ -1,0 +1,34 @@
+-- Two roles for idm-users: one that owns the schema and migrates it, one that the service runs as.
+-- Run once as a superuser, in the database of idm-users, after changing the passwords:
+--
+--     psql -v ON_ERROR_STOP=1 -d idm_users -f roles.sql
+--
+-- Then, as the owner, `idm-users migrate`, and once more this file for the rights below; the service
+-- itself runs with `database.migrate = false`. After an upgrade: `migrate`, and the rights again.
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'idm_users_owner') THEN
+        CREATE ROLE idm_users_owner LOGIN PASSWORD 'change-me';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'idm_users_service') THEN
+        CREATE ROLE idm_users_service LOGIN PASSWORD 'change-me-too';
+    END IF;
+END
+$$;
+
+CREATE SCHEMA IF NOT EXISTS idm_users AUTHORIZATION idm_users_owner;
+
+-- Rights of the service's role: everything but changing the schema, and but changing the audit trail.
+GRANT USAGE ON SCHEMA idm_users TO idm_users_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA idm_users TO idm_users_service;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA idm_users TO idm_users_service;
+DO $$
+BEGIN
+    -- Before the first migration they are not there yet.
+    IF to_regclass('idm_users.audit') IS NOT NULL THEN
+        REVOKE UPDATE, DELETE, TRUNCATE ON idm_users.audit FROM idm_users_service;
+        REVOKE INSERT, UPDATE, DELETE ON idm_users.refinery_schema_history FROM idm_users_service;
+    END IF;
+END
+$$;
