@@ -14,8 +14,9 @@ use crate::database::{self, Database};
 use crate::given;
 use crate::lock::Lock;
 use crate::log::{self, Shown};
+use crate::mail::Catcher;
 use crate::place::{Place, shown};
-use crate::ports::Plan;
+use crate::ports::{Listeners, Plan};
 use crate::report::{self, Entry, say};
 use crate::running::Running;
 use crate::services::{Demo, Filled, Planned};
@@ -62,7 +63,7 @@ pub async fn run(options: &Options, place: &Place) -> Result<(), Failure> {
         place,
         log: &log,
         database: &database,
-        planned: &plan.services,
+        plan: &plan,
     };
     let served = launch.serve(listeners, &interrupted).await;
     let stopped = database.stop().await;
@@ -80,15 +81,22 @@ struct Launch<'a> {
     place: &'a Place,
     log: &'a File,
     database: &'a Database,
-    planned: &'a [Planned],
+    plan: &'a Plan,
 }
 
 impl Launch<'_> {
+    fn planned(&self) -> &[Planned] {
+        &self.plan.services
+    }
+
     /// Runs the services until the word to stop, and stops them.
-    async fn serve(&self, listeners: Vec<TcpListener>, interrupted: &Stop) -> Result<(), Failure> {
+    async fn serve(&self, listeners: Listeners, interrupted: &Stop) -> Result<(), Failure> {
         let mut running = Running::new();
+        let (smtp, page) = listeners.mail;
+        // Before the services, and after them: none of their mails is refused.
+        let catcher = Catcher::start(smtp, page, self.plan.mail)?;
         let ended = tokio::select! {
-            ended = self.go_on(&mut running, listeners) => ended,
+            ended = self.go_on(&mut running, listeners.services, &catcher) => ended,
             () = interrupted.said() => {
                 say("\nStopping the services, then Postgres …");
                 Ok(())
@@ -99,10 +107,15 @@ impl Launch<'_> {
     }
 
     /// Starts the services and watches them; returns for a failure only.
-    async fn go_on(&self, running: &mut Running, listeners: Vec<TcpListener>) -> Result<(), Failure> {
+    async fn go_on(
+        &self,
+        running: &mut Running,
+        listeners: Vec<TcpListener>,
+        catcher: &Catcher,
+    ) -> Result<(), Failure> {
         let (url, key_file) = (self.database.url(), self.place.key_file()?);
         let settings = self
-            .planned
+            .planned()
             .iter()
             .map(|planned| planned.settings(&url, &key_file));
         let settings = settings.collect::<Result<Vec<_>, _>>()?;
@@ -111,17 +124,21 @@ impl Launch<'_> {
         }
         let client = Client::builder().no_proxy().build();
         let client = client.map_err(|error| Failure::because("preparing the HTTP client", error))?;
-        let names: Vec<_> = self.planned.iter().map(|planned| planned.service.name).collect();
+        let names: Vec<_> = self
+            .planned()
+            .iter()
+            .map(|planned| planned.service.name)
+            .collect();
         say(&format!("Starting {} …", names.join(", ")));
-        for ((planned, settings), listener) in self.planned.iter().zip(settings).zip(listeners) {
+        for ((planned, settings), listener) in self.planned().iter().zip(settings).zip(listeners) {
             running.start(planned.service, settings, listener);
         }
-        running.ready(&client, self.planned).await.map_err(|failure| {
+        running.ready(&client, self.planned()).await.map_err(|failure| {
             Failure::Other(format!(
                 "{failure} (if it is about kept data: `cargo dev --fresh` begins anew)"
             ))
         })?;
-        self.report(&client).await?;
+        self.report(&client, catcher).await?;
         Err(running.first_end().await)
     }
 
@@ -134,17 +151,17 @@ impl Launch<'_> {
                 say(&format!("Dropped the schema {schema}, made by an earlier start."));
             }
         }
-        for planned in self.planned {
+        for planned in self.planned() {
             given::make(&client, &planned.service.database_schema()).await?;
         }
         Ok(())
     }
 
     /// Makes the demo data and tells where everything is.
-    async fn report(&self, client: &Client) -> Result<(), Failure> {
+    async fn report(&self, client: &Client, catcher: &Catcher) -> Result<(), Failure> {
         let mut entries = Vec::new();
         let mut lines = Vec::new();
-        for planned in self.planned {
+        for planned in self.planned() {
             let (service, url) = (planned.service, planned.url());
             let demo = Demo {
                 client: client.clone(),
@@ -168,6 +185,7 @@ impl Launch<'_> {
             entry.lines.extend(about);
             entries.push(entry);
         }
+        entries.push(catcher.entry());
         entries.push(self.database.entry());
         entries.push(Entry {
             name: "launcher",

@@ -6,15 +6,18 @@ mod database;
 mod detach;
 mod given;
 mod ident;
+mod idm_users;
 mod launch;
 mod lock;
 mod log;
+mod mail;
 mod place;
 mod ports;
 mod report;
 mod running;
 mod services;
 mod stop;
+mod tokenstore;
 
 use std::process::ExitCode;
 

@@ -8,10 +8,20 @@ use std::time::{Duration, Instant};
 use identity_core::failure::Failure;
 
 use crate::arguments::Options;
+use crate::mail::MailPorts;
 use crate::services::{Planned, SERVICES, Service};
 
 /// Postgres' port without `--port-base`.
 const POSTGRES: u16 = 54_329;
+
+/// The mail catcher's ports without `--port-base`.
+const MAIL: MailPorts = MailPorts {
+    smtp: 2525,
+    page: 8025,
+};
+
+/// How far from the port base the mail catcher is, its page behind it.
+const MAIL_OFFSET: u16 = 7;
 
 /// How far from the port base Postgres is.
 const POSTGRES_OFFSET: u16 = 9;
@@ -28,6 +38,16 @@ pub struct Plan {
     pub services: Vec<Planned>,
     /// Postgres' port, should it be ours.
     pub postgres: u16,
+    /// Where mails are caught.
+    pub mail: MailPorts,
+}
+
+/// Where everything that runs in this process listens.
+#[derive(Debug)]
+pub struct Listeners {
+    pub services: Vec<TcpListener>,
+    /// For SMTP, and for the page.
+    pub mail: (TcpListener, TcpListener),
 }
 
 impl Plan {
@@ -36,6 +56,11 @@ impl Plan {
         let wanted = |service: &Service| {
             options.only.is_empty() || options.only.iter().any(|only| only == service.name)
         };
+        let mail = options.port_base.map_or(MAIL, |base| MailPorts {
+            smtp: base + MAIL_OFFSET,
+            page: base + MAIL_OFFSET + 1,
+        });
+        let ident_port = options.port_base.unwrap_or(crate::ident::SERVICE.port);
         let planned = SERVICES.iter().zip(0..).filter(|(service, _)| wanted(service));
         let services = planned.map(|(service, index)| Planned {
             service,
@@ -43,17 +68,21 @@ impl Plan {
             metrics_port: options
                 .port_base
                 .map_or(service.metrics_port, |base| base + METRICS_OFFSET + index),
+            ident_port,
+            mail,
         });
         Self {
             services: services.collect(),
             postgres: options.port_base.map_or(POSTGRES, |base| base + POSTGRES_OFFSET),
+            mail,
         }
     }
 
-    /// Listens for each of the services, once every port is found to be free.
+    /// Listens for each of the services, and for the mail catcher (SMTP and page), once every port is
+    /// found to be free.
     ///
     /// Errors: all ports that are taken, each with what it is for.
-    pub fn listen(&self, own_postgres: bool) -> Result<Vec<TcpListener>, Failure> {
+    pub fn listen(&self, own_postgres: bool) -> Result<Listeners, Failure> {
         let mut refused = Vec::new();
         let mut listen = |port, what: String| match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             Ok(listener) => Some(listener),
@@ -71,17 +100,23 @@ impl Plan {
             service,
             port,
             metrics_port,
+            ..
         } in &self.services
         {
             listeners.extend(listen(*port, service.name.to_owned()));
             // The service itself listens here later; now it is only asked for.
             let _ = listen(*metrics_port, format!("metrics of {}", service.name));
         }
+        let mail = listen(self.mail.smtp, "mails".to_owned())
+            .zip(listen(self.mail.page, "the page of mails".to_owned()));
         if own_postgres {
             let _ = listen(self.postgres, "Postgres".to_owned());
         }
-        if refused.is_empty() {
-            return Ok(listeners);
+        if let Some(mail) = mail.filter(|_| refused.is_empty()) {
+            return Ok(Listeners {
+                services: listeners,
+                mail,
+            });
         }
         let advice = free_base().map_or_else(String::new, |base| format!(": `cargo dev --port-base {base}`"));
         Err(Failure::Other(format!(
@@ -134,7 +169,7 @@ mod tests {
                 .iter()
                 .flat_map(|planned| [planned.port, planned.metrics_port])
                 .collect();
-            ports.push(plan.postgres);
+            ports.extend([plan.postgres, plan.mail.smtp, plan.mail.page]);
             let count = ports.len();
             ports.sort_unstable();
             ports.dedup();
@@ -150,6 +185,8 @@ mod tests {
             (first.port, first.metrics_port, plan.postgres),
             (7000, 7010, 7009)
         );
+        assert_eq!((plan.mail.smtp, plan.mail.page), (7007, 7008));
+        assert!(plan.services.iter().all(|planned| planned.ident_port == 7000));
     }
 
     #[test]

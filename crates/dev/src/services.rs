@@ -9,11 +9,12 @@ use identity_core::failure::Failure;
 use identity_core::runtime::Runtime;
 use reqwest::Client;
 
-use crate::ident;
+use crate::mail::MailPorts;
 use crate::place::Place;
+use crate::{ident, idm_users, tokenstore};
 
 /// All of them, in the order of their ports from `--port-base` on.
-pub static SERVICES: &[Service] = &[ident::SERVICE];
+pub static SERVICES: &[Service] = &[ident::SERVICE, idm_users::SERVICE, tokenstore::SERVICE];
 
 /// What `run` and `fill` give.
 pub type Work<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
@@ -29,7 +30,8 @@ pub struct Service {
     pub metrics_port: u16,
     /// What its configuration knows.
     pub schema: &'static Schema,
-    /// `key=value`, for development.
+    /// `key=value`, for development; `{ident}` stands for where ident is, `{mail}` for the mail catcher's
+    /// port, `{login}`, `{cloud}` and `{hub}` for the OpenID providers of tokenstore.
     pub settings: &'static [&'static str],
     /// The key that names the file with the key for its secrets.
     pub key_file: &'static str,
@@ -66,6 +68,10 @@ pub struct Planned {
     pub service: &'static Service,
     pub port: u16,
     pub metrics_port: u16,
+    /// The port of ident, whether or not it is started.
+    pub ident_port: u16,
+    /// Where mails are caught.
+    pub mail: MailPorts,
 }
 
 impl Service {
@@ -109,7 +115,17 @@ impl Planned {
             "server.workers=2".to_owned(),
             "server.shutdown_grace=3s".to_owned(),
         ];
-        let particular = service.settings.iter().map(|&setting| setting.to_owned());
+        let ident = format!("http://{}:{}", Ipv4Addr::LOCALHOST, self.ident_port);
+        // Behind the services, before the mail catcher: the small OpenID providers of tokenstore.
+        let provider = |offset: u16| format!("http://{}:{}", Ipv4Addr::LOCALHOST, self.ident_port + offset);
+        let (login, cloud, hub) = (provider(4), provider(5), provider(6));
+        let mail = self.mail.smtp.to_string();
+        let particular = service.settings.iter();
+        let particular = particular.map(|setting| {
+            let setting = setting.replace("{ident}", &ident).replace("{mail}", &mail);
+            let setting = setting.replace("{login}", &login).replace("{cloud}", &cloud);
+            setting.replace("{hub}", &hub)
+        });
         let sources = Sources {
             file: None,
             environment: own.collect(),

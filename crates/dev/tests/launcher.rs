@@ -250,6 +250,23 @@ fn names(people: &Value) -> Vec<String> {
         .collect()
 }
 
+/// Waits until the catcher at `page` shows the mail that the printed lines have asked for.
+async fn mail_comes(page: &str) {
+    let begun = Instant::now();
+    let link = "/reset?k=";
+    while !reqwest::get(page)
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap()
+        .contains(link)
+    {
+        assert!(begun.elapsed() < PATIENCE, "no mail came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
@@ -259,9 +276,12 @@ async fn what_it_prints_works_and_ctrl_c_leaves_nothing_but_the_data() {
     let place = Place::new();
     let launcher = place.start(&[]).await;
     let printed = launcher.try_lines().await;
-    let [found, token] = printed.as_slice() else {
+    let [found, token, others @ ..] = printed.as_slice() else {
         panic!("{printed:?}")
     };
+    let enrolled = others.iter().find_map(|document| document["data"].as_array());
+    assert_eq!(enrolled.map(Vec::len), Some(2), "of idm-users: {others:?}");
+    mail_comes(launcher.printed_after("page")).await;
     assert_eq!(names(found), ["Mei Tanimoto"]);
     assert_eq!(token["scope"], "users:read");
     for word in ["docs", "metrics"] {
@@ -295,7 +315,15 @@ async fn what_it_prints_works_and_ctrl_c_leaves_nothing_but_the_data() {
     launcher.stopped_by(Signal::INT).await;
     assert!(is_free(place.base) && !uses(&place.dir()));
 
-    let secrets = || ["encryption.key", "admin.password", "demo.client"].map(|name| place.secret(name));
+    let secrets = || {
+        [
+            "encryption.key",
+            "admin.password",
+            "demo.client",
+            "idm-users.password",
+        ]
+        .map(|name| place.secret(name))
+    };
     let kept = secrets();
     let launcher = place.start(&[]).await;
     assert_eq!(place.names().await.len(), DEMO + 1);

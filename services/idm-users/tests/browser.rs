@@ -40,12 +40,22 @@ async fn submit(page: &WebDriver) {
         .unwrap();
 }
 
-async fn heading(page: &WebDriver) -> String {
-    page.find(By::Css("main h1")).await.unwrap().text().await.unwrap()
+/// Waits for the page with this heading; between two pages there is none.
+async fn comes(page: &WebDriver, heading: &str) {
+    eventually(heading, async || {
+        let found = page.find(By::Css("main h1")).await.ok()?;
+        (found.text().await.ok()? == heading).then_some(())
+    })
+    .await;
 }
 
-async fn shown(page: &WebDriver) -> String {
-    page.find(By::Css("main")).await.unwrap().text().await.unwrap()
+/// Waits until the page says this.
+async fn says(page: &WebDriver, text: &str) {
+    eventually(text, async || {
+        let main = page.find(By::Css("main")).await.ok()?;
+        main.text().await.ok()?.contains(text).then_some(())
+    })
+    .await;
 }
 
 async fn signs_in(idm: &TestService, password: &str) -> bool {
@@ -87,7 +97,7 @@ async fn the_first_administrator_is_made_in_a_browser() {
     let browser = Browser::start().await;
     let page = &browser.page;
     page.goto(format!("{}/init", idm.url)).await.unwrap();
-    assert_eq!(heading(page).await, "The first administrator");
+    comes(page, "The first administrator").await;
     is_accessible(page).await;
     browser.screenshots("idm-users-init").await;
 
@@ -114,7 +124,7 @@ async fn the_first_administrator_is_made_in_a_browser() {
     fill(page, "pass1", PASSWORD).await;
     fill(page, "pass2", PASSWORD).await;
     submit(page).await;
-    assert!(shown(page).await.contains("This is not the setup code"));
+    says(page, "This is not the setup code").await;
     is_accessible(page).await;
 
     fill(page, "code", "ABCD EFGH IJKL").await;
@@ -122,11 +132,8 @@ async fn the_first_administrator_is_made_in_a_browser() {
     fill(page, "pass1", "short").await;
     fill(page, "pass2", "short").await;
     submit(page).await;
-    let said = shown(page).await;
-    assert!(
-        said.contains("Enter an email address") && said.contains("too short"),
-        "{said}"
-    );
+    says(page, "Enter an email address").await;
+    says(page, "too short").await;
     let invalid = page.find_all(By::Css("[aria-invalid=true]")).await.unwrap();
     assert_eq!(invalid.len(), 3);
     is_accessible(page).await;
@@ -142,17 +149,14 @@ async fn the_first_administrator_is_made_in_a_browser() {
         .send_keys(Key::Enter + "")
         .await
         .unwrap();
-    eventually("the administrator is made", async || {
-        (heading(page).await == "This system is ready").then_some(())
-    })
-    .await;
-    assert!(shown(page).await.contains(ADMIN));
+    comes(page, "This system is ready").await;
+    says(page, ADMIN).await;
     is_accessible(page).await;
     browser.screenshots("idm-users-ready-made").await;
     assert!(signs_in(&idm, PASSWORD).await);
 
     page.goto(format!("{}/init", idm.url)).await.unwrap();
-    assert_eq!(heading(page).await, "This system is ready");
+    comes(page, "This system is ready").await;
     assert!(page.find_all(By::Css("form")).await.unwrap().is_empty());
     browser.screenshots("idm-users-ready").await;
 }
@@ -170,14 +174,14 @@ async fn a_forgotten_password_is_replaced_in_a_browser() {
     let page = &browser.page;
 
     page.goto(format!("{}/iforgot", idm.url)).await.unwrap();
-    assert_eq!(heading(page).await, "Forgot your password?");
+    comes(page, "Forgot your password?").await;
     is_accessible(page).await;
     browser.screenshots("idm-users-iforgot").await;
     submit(page).await;
-    assert!(shown(page).await.contains("Enter your email address"));
+    says(page, "Enter your email address").await;
     fill(page, "username", ADMIN).await;
     submit(page).await;
-    assert_eq!(heading(page).await, "Look into your mail");
+    comes(page, "Look into your mail").await;
     is_accessible(page).await;
     browser.screenshots("idm-users-asked").await;
 
@@ -186,37 +190,37 @@ async fn a_forgotten_password_is_replaced_in_a_browser() {
     let (_, key) = link.split_once("/reset?k=").unwrap();
     let link = format!("{}/reset?k={key}", idm.url);
     page.goto(&link).await.unwrap();
-    assert_eq!(heading(page).await, "Set a new password");
+    comes(page, "Set a new password").await;
     is_accessible(page).await;
     browser.screenshots("idm-users-reset").await;
     fill(page, "pass1", NEW).await;
     fill(page, "pass2", PASSWORD).await;
     submit(page).await;
-    assert!(shown(page).await.contains("do not match"));
+    says(page, "do not match").await;
     is_accessible(page).await;
     browser.screenshots("idm-users-reset-wrong").await;
     fill(page, "pass1", NEW).await;
     fill(page, "pass2", NEW).await;
     submit(page).await;
-    assert_eq!(heading(page).await, "Your password was changed");
+    comes(page, "Your password was changed").await;
     is_accessible(page).await;
     browser.screenshots("idm-users-reset-done").await;
     assert!(signs_in(&idm, NEW).await && !signs_in(&idm, PASSWORD).await);
 
     page.goto(&link).await.unwrap();
-    assert_eq!(heading(page).await, "This link does not work");
-    assert!(shown(page).await.contains("was used already"));
+    comes(page, "This link does not work").await;
+    says(page, "was used already").await;
     is_accessible(page).await;
     browser.screenshots("idm-users-reset-used").await;
     page.goto(format!("{}/reset?k=wrong", idm.url)).await.unwrap();
-    assert!(shown(page).await.contains("is not valid"));
+    says(page, "is not valid").await;
     page.find(By::LinkText("Ask for a new link"))
         .await
         .unwrap()
         .click()
         .await
         .unwrap();
-    assert_eq!(heading(page).await, "Forgot your password?");
+    comes(page, "Forgot your password?").await;
 
     // The mail's HTML, as a mail program shows it.
     let encoded: Value = json!(mail.html());

@@ -31,6 +31,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 #[template(path = "init.html")]
 struct InitPage<'a> {
     username: &'a str,
+    /// As it was typed, once it is known to be right.
+    code: &'a str,
     asks_code: bool,
     shortest: usize,
     wrong_username: Option<String>,
@@ -108,6 +110,7 @@ pub(crate) async fn make(
             page.wrong_code = Some("This is not the setup code.".to_owned());
             return shown(StatusCode::FORBIDDEN, &page);
         }
+        page.code = form.first(&["code"]);
     }
     drop(client);
     let username = Username::parse(given);
