@@ -78,6 +78,15 @@ struct Read {
 type Stamp = Option<(SystemTime, u64)>;
 
 impl Keys {
+    /// The keys of `certificates`, as they stand at the moment `now` (seconds since 1970).
+    #[must_use]
+    pub fn of(certificates: &[SignedPublicKey], policy: Policy, now: i64) -> Self {
+        let keys = certificates
+            .iter()
+            .flat_map(|certificate| Key::of(certificate, policy, now));
+        Self(keys.collect())
+    }
+
     /// Whether any key may sign at the moment `now` (seconds since 1970).
     #[must_use]
     pub fn any_usable(&self, now: i64) -> bool {
@@ -304,7 +313,7 @@ async fn certificates_of(source: &Source, path: &Path) -> Result<Vec<SignedPubli
 }
 
 /// All certificates in `bytes`: binary, or one or several armored blocks.
-fn certificates(bytes: &[u8]) -> Result<Vec<SignedPublicKey>, String> {
+pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<SignedPublicKey>, String> {
     let mut certificates = Vec::new();
     let blocks = match std::str::from_utf8(bytes) {
         Ok(text) if text.contains("-----BEGIN PGP ") => text

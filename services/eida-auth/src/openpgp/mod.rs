@@ -9,6 +9,8 @@ mod certificate;
 mod keyring;
 mod message;
 mod policy;
+#[cfg(test)]
+mod tests;
 
 pub use certificate::{Key, Unusable};
 pub use keyring::{Keyring, Keys, Source, Verified};

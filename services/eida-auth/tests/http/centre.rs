@@ -322,7 +322,7 @@ async fn tables_may_have_other_names_and_another_schema() {
            ALTER TABLE eida.epos_fdsn RENAME TO mapping"#
     );
     auth.batch_execute(&sql).await.unwrap();
-    inventory.batch_execute(r#"ALTER TABLE networks RENAME TO inv; ALTER TABLE eida_temp_users RENAME TO access; ALTER TABLE access RENAME name TO login"#).await.unwrap();
+    inventory.batch_execute("ALTER TABLE networks RENAME TO inv; ALTER TABLE eida_temp_users RENAME TO access; ALTER TABLE access RENAME name TO login").await.unwrap();
     let (eida, signer) = centre
         .start(&[
             "authdb.schema=eida",

@@ -80,7 +80,7 @@ async fn it_is_done_by_itself_at_intervals() {
     login(&eida, signer.token(&eida, PATH, 300, "")).await;
     eida.clock.advance(Duration::from_secs(400));
     assert_eq!(count(&client, "users").await, 1, "the interval is not over");
-    eida.clock.advance(Duration::from_secs(300));
+    eida.clock.advance(Duration::from_mins(5));
     eventually("the account is removed", async || {
         (counts(&client).await == [0; 4]).then_some(())
     })

@@ -277,7 +277,7 @@ async fn the_keys_of_a_gpg_are_exported_and_read_again_when_they_change() {
         gpg(&[
             "--import",
             &made.join(format!("keys/{name}.asc")).display().to_string(),
-        ])
+        ]);
     };
     import("rsa4096");
     let setting = format!("gnupg_home={}", home.path().display());

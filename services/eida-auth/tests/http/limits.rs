@@ -1,5 +1,4 @@
 //! How many logins a token has: as many as it may, or always the same.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 

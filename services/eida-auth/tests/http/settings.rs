@@ -1,5 +1,4 @@
 //! Settings: where they come from, what cannot work, and what production demands.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use eida_auth::config::{Config, Mode, RunMode, SCHEMA};
 use eida_auth::openpgp::Source;
