@@ -84,7 +84,7 @@ fn providers(config: &Config) -> Result<[Provider; 3], Failure> {
             .or(provider.token_endpoint.as_ref())?;
         url.port()
     };
-    let login = config.oidc.discovery_url.as_ref().and_then(|url| url.port());
+    let login = config.oidc.discovery_url.as_ref().and_then(reqwest::Url::port);
     Ok([
         start(login, usual("Sign in"))?,
         start(port_of("cloud"), cloud)?,
