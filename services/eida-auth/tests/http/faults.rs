@@ -116,7 +116,7 @@ impl Scene {
             count(&self.auth, "users").await,
             count(&self.auth, "credentials").await
         );
-        let soon = "users WHERE expires_at < now() + interval '1 hour'";
+        let soon = "users WHERE expires_at < now() + interval '3 hours'";
         assert_eq!(count(&self.auth, soon).await, 0);
     }
 
@@ -134,8 +134,12 @@ impl Scene {
     /// Some minutes later, by a cleanup.
     async fn clean(&self) {
         self.eida.clock.advance(Duration::from_mins(3));
-        let answer = self.eida.get("/cleanup").send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
+        // A connection that was cut while nobody looked is found out by being used.
+        eventually("a cleanup is answered", async || {
+            let answer = self.eida.get("/cleanup").send().await.unwrap();
+            (answer.status() == StatusCode::OK).then_some(())
+        })
+        .await;
     }
 
     fn client(&self, database: usize) -> &Client {
@@ -338,7 +342,7 @@ async fn an_account_whose_end_cannot_be_set_is_not_answered_and_goes() {
     // Its own end may be set or not: by the next day it is gone, and privileges it has none.
     assert_eq!(scene.state().await.1.len(), 1);
     scene.eida.clock.advance(Duration::from_hours(25));
-    scene.eida.get("/cleanup").send().await.unwrap();
+    scene.clean().await;
     let (accounts, privileges) = scene.state().await;
     assert!(
         accounts.is_empty() && privileges.is_empty(),
