@@ -165,66 +165,105 @@ pub(crate) async fn follow_links(
     Ok(())
 }
 
+/// What a list is narrowed down to.
+struct Filter {
+    condition: String,
+    values: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
+}
+
+impl Filter {
+    fn of(query: &ListQuery) -> Self {
+        let mut conditions = vec!["true".to_owned()];
+        let mut values: Vec<(Box<dyn ToSql + Sync + Send>, Type)> = Vec::new();
+        if let Some(status) = query.status {
+            values.push((Box::new(status), Type::INT2));
+            conditions.push(format!("status = ${}", values.len()));
+        }
+        if let Some(search) = &query.search {
+            let first = values.len() + 1;
+            values.push((Box::new(search.clone()), Type::TEXT));
+            values.push((Box::new(format!("{}%", escaped(search))), Type::TEXT));
+            let grams = grams(search);
+            // What is shorter than three characters has no trigrams, and is looked for in every name.
+            let by_grams = if grams.is_empty() {
+                String::new()
+            } else {
+                values.push((Box::new(grams), Type::TEXT_ARRAY));
+                format!("name_grams @> ${} AND ", first + 2)
+            };
+            conditions.push(format!(
+                "(sssid_key LIKE ${like} OR bday LIKE ${like} OR {by_grams}strpos(name_key, ${first}) > 0)",
+                like = first + 1
+            ));
+        }
+        Self {
+            condition: conditions.join(" AND "),
+            values,
+        }
+    }
+
+    fn values(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        let values = self.values.iter();
+        values
+            .map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone()))
+            .collect()
+    }
+}
+
 /// A page of the list, and how many there are in all.
 ///
-/// The best plan depends on what is searched for, so nothing is prepared; both statements go out at
-/// once.
+/// The best plan depends on what is searched for, so nothing is prepared.
 pub(super) async fn list(
     client: &tokio_postgres::Client,
     query: &ListQuery,
 ) -> Result<(Vec<Subject>, i64), Error> {
-    let mut conditions = vec!["true".to_owned()];
-    let mut values: Vec<(Box<dyn ToSql + Sync + Send>, Type)> = Vec::new();
-    if let Some(status) = query.status {
-        values.push((Box::new(status), Type::INT2));
-        conditions.push(format!("status = ${}", values.len()));
-    }
-    if let Some(search) = &query.search {
-        let first = values.len() + 1;
-        values.push((Box::new(search.clone()), Type::TEXT));
-        values.push((Box::new(format!("{}%", escaped(search))), Type::TEXT));
-        let grams = grams(search);
-        // What is shorter than three characters has no trigrams, and is looked for in every name.
-        let by_grams = if grams.is_empty() {
-            String::new()
-        } else {
-            values.push((Box::new(grams), Type::TEXT_ARRAY));
-            format!("name_grams @> ${} AND ", first + 2)
-        };
-        conditions.push(format!(
-            "(sssid_key LIKE ${like} OR bday LIKE ${like} OR {by_grams}strpos(name_key, ${first}) > 0)",
-            like = first + 1
-        ));
-    }
-    let condition = conditions.join(" AND ");
+    let filter = Filter::of(query);
     let (direction, nulls) = match (query.descending, query.order.nullable) {
         (false, false) => ("ASC", ""),
         (true, false) => ("DESC", ""),
         (false, true) => ("ASC", " NULLS FIRST"),
         (true, true) => ("DESC", " NULLS LAST"),
     };
-    let column = query.order.column;
+    let (column, condition) = (query.order.column, &filter.condition);
+    let part = format!("LIMIT {} OFFSET {}", query.page, query.offset);
+    if query.search.is_some() {
+        // Whoever is found is found once, for the count and for the page.
+        let sql = format!(
+            "WITH found AS MATERIALIZED (SELECT sssid AS wanted, {column} AS place FROM subjects WHERE {condition}),
+                  page AS (SELECT * FROM found ORDER BY place {direction}{nulls}, wanted {direction} {part})
+             SELECT {SUBJECT}, counted FROM (SELECT count(*) AS counted FROM found) total
+             LEFT JOIN (page JOIN subjects ON sssid = wanted) ON true
+             ORDER BY place {direction}{nulls}, wanted {direction}"
+        );
+        let rows = client.query_typed(&sql, &filter.values()).await?;
+        let total = number(rows.first(), COUNTED)?;
+        // An empty page has a row for the count alone.
+        let filled = rows
+            .iter()
+            .filter(|row| matches!(row.try_get(0), Ok(Some::<&str>(_))));
+        return Ok((filled.map(subject_of).collect::<Result<_, _>>()?, total));
+    }
     let order = format!("{column} {direction}{nulls}, sssid {direction}");
     let count = format!("SELECT count(*) FROM subjects WHERE {condition}");
     // The inner half walks along an index, and only the rows of the page are looked up.
     let page = format!(
-        "SELECT {SUBJECT} FROM (SELECT sssid AS wanted FROM subjects WHERE {condition}
-                                ORDER BY {order} LIMIT {} OFFSET {}) page
-         JOIN subjects ON sssid = wanted ORDER BY {order}",
-        query.page, query.offset
+        "SELECT {SUBJECT} FROM (SELECT sssid AS wanted FROM subjects WHERE {condition} ORDER BY {order} {part}) page
+         JOIN subjects ON sssid = wanted ORDER BY {order}"
     );
-    let values: Vec<(&(dyn ToSql + Sync), Type)> = values
-        .iter()
-        .map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone()))
-        .collect();
+    let values = filter.values();
+    // Both go out at once.
     let counted = client.query_typed(&count, &values);
     let (counted, rows) = tokio::try_join!(counted, client.query_typed(&page, &values))?;
-    let total = counted
-        .first()
-        .ok_or_else(|| Error::corrupt("a count has no row"))?
-        .try_get(0)?;
     let subjects = rows.iter().map(subject_of).collect::<Result<_, _>>()?;
-    Ok((subjects, total))
+    Ok((subjects, number(counted.first(), 0)?))
+}
+
+/// The column behind those of [`SUBJECT`].
+const COUNTED: usize = 18;
+
+fn number(row: Option<&Row>, column: usize) -> Result<i64, Error> {
+    let row = row.ok_or_else(|| Error::corrupt("a count has no row"))?;
+    Ok(row.try_get(column)?)
 }
 
 /// A text for LIKE, which stands for nothing but itself.

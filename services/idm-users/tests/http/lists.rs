@@ -253,3 +253,37 @@ async fn a_search_follows_a_changed_name() {
     assert_eq!(sssids(&idm, &token, "search=before").await, [""; 0]);
     assert_eq!(sssids(&idm, &token, "search=TERWAR").await, ["S-1"]);
 }
+
+#[tokio::test]
+async fn the_pages_of_a_search_follow_each_other_in_any_order() {
+    let (idm, token) = administered(&[]).await;
+    for number in 0..7 {
+        let more =
+            json!({"name": format!("Name {}", 9 - number), "email": format!("{}@example.org", number % 3)});
+        make_subject(&idm, &token, &format!("S-{number}"), &more).await;
+    }
+    for order in [
+        "ordercol=name",
+        "ordercol=name&orderdir=desc",
+        "ordercol=email",
+        "ordercol=date_invited&orderdir=desc",
+    ] {
+        let whole = sssids(&idm, &token, &format!("search=name&{order}")).await;
+        assert_eq!(whole.len(), 7);
+        let mut pages = Vec::new();
+        for offset in [0, 3, 6] {
+            pages.extend(
+                sssids(
+                    &idm,
+                    &token,
+                    &format!("search=name&{order}&perpage=3&offset={offset}"),
+                )
+                .await,
+            );
+        }
+        assert_eq!(pages, whole, "{order}");
+        let beyond = format!("search=name&{order}&offset=100");
+        assert_eq!(sssids(&idm, &token, &beyond).await, [""; 0]);
+        assert_eq!(total(&idm, &token, &beyond).await, "7");
+    }
+}
