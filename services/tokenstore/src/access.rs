@@ -218,6 +218,21 @@ async fn by_header(request: &HttpRequest, state: &State) -> Result<Option<(Perso
     Ok(verified.map(|(person, profile)| (person, profile, By::Bearer)))
 }
 
+/// The query, read by the handler and not before it: nobody is told what is wrong with a query before they are
+/// known.
+///
+/// # Errors
+/// 400.
+pub fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
+    let read = web::Query::<T>::from_query(request.query_string());
+    read.map(web::Query::into_inner).map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("The query cannot be read: {error}."),
+        )
+    })
+}
+
 /// 401. What can be presented is told to programs; a browser would ask for a password, which there is not.
 #[must_use]
 pub fn unauthenticated(request: &HttpRequest, presented: bool) -> Problem {

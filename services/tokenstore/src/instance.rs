@@ -26,7 +26,7 @@ use crate::links::{self, Refresher, keep_alive};
 use crate::outbox::{Dispatcher, Outbox};
 use crate::providers::{Provider, Providers};
 use crate::return_url::ReturnUrls;
-use crate::state::{Shared, State};
+use crate::state::{Counts, Shared, State};
 use crate::{api_keys, login, openapi, page, sweep};
 
 mod migrations {
@@ -82,8 +82,10 @@ impl Instance {
         let keys = Arc::new(config.crypto_keys);
         let outbox = Outbox::new(&database, &keys, &clock, config.notifications.is_some());
         let own = public_url(&config.base, address)?;
+        let counts = Counts::new(&metrics);
         let shared = Shared {
-            refresher: Refresher::new(&database, &clock, &keys, &outbox),
+            refresher: Refresher::new(&database, &clock, &keys, &outbox, &counts),
+            counts,
             login: Arc::new(Provider::new(config.oidc, &outgoing)),
             issuers: Arc::new(OnceCell::new()),
             audience: config.audience,
@@ -143,6 +145,7 @@ impl Instance {
                 sweep::run(&shared, &stop),
                 keep_alive::run(&shared, &stop),
                 get_to_know(&shared, &stop),
+                dispatcher.measure(&stop, &shared.counts),
             );
             Ok(())
         };

@@ -8,7 +8,10 @@ use identity_core::crypto::fernet::Keys;
 use identity_core::crypto::issuer::Issuers;
 use identity_core::db::{Database, Reader};
 use identity_core::http::Problem;
+use identity_core::metrics::Metrics;
 use identity_core::outgoing::Outgoing;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -48,6 +51,40 @@ pub struct Shared {
     pub(crate) return_urls: ReturnUrls,
     pub(crate) cookies: Cookies,
     pub(crate) allowed_origins: Arc<[String]>,
+    pub(crate) counts: Counts,
+}
+
+/// What is counted, for Prometheus.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    pub(crate) handed_out: Counter,
+    pub(crate) linked: Counter,
+    pub(crate) revoked: Counter,
+    pub(crate) refreshed: Counter,
+    pub(crate) broken: Counter,
+    pub(crate) providers_failed: Counter,
+    pub(crate) waiting: Gauge,
+    pub(crate) oldest: Gauge,
+}
+
+impl Counts {
+    /// Counts in `metrics`.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            handed_out: metrics.counter("tokens_handed_out", "Access tokens that were handed out"),
+            linked: metrics.counter("links_made", "Accounts that were linked"),
+            revoked: metrics.counter("links_revoked", "Links that their owners ended"),
+            refreshed: metrics.counter("refreshes", "Refreshes that brought a new token"),
+            broken: metrics.counter("links_broken", "Links that a provider took back"),
+            providers_failed: metrics.counter(
+                "refreshes_failed",
+                "Refreshes to which a provider gave no useful answer",
+            ),
+            waiting: metrics.gauge("outbox_waiting", "Messages that are still to be delivered"),
+            oldest: metrics.gauge("outbox_oldest_seconds", "Age of the oldest message that waits"),
+        }
+    }
 }
 
 /// The state of one worker.

@@ -177,7 +177,7 @@ async fn the_page_is_used_by_keyboard_fits_a_phone_and_breaks_no_rule_of_its_own
             .unwrap()
             .send_keys(key + "")
             .await
-            .unwrap()
+            .unwrap();
     };
     let leads_to = async || {
         page.active_element()

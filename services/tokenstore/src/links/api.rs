@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use identity_core::http::{Invalid, Problem, route};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -13,7 +13,7 @@ use super::authorize::{authorize, authorize_post, redirect_uri_of_provider};
 use super::model::{Fit, Link, LinkKey, Status, Token};
 use super::refresh::NoToken;
 use super::store;
-use crate::access::Caller;
+use crate::access::{Caller, query};
 use crate::audit::{self, Action, Entry};
 use crate::outbox::{self, Message};
 use crate::providers::{Metadata, Provider};
@@ -189,11 +189,12 @@ impl Granted {
 ))]
 pub async fn token(
     caller: Caller,
+    request: HttpRequest,
     state: web::Data<State>,
     id: web::Path<String>,
-    query: web::Query<Wanted>,
 ) -> Result<HttpResponse, Problem> {
     let provider = state.provider(&id)?;
+    let query: Wanted = query(&request)?;
     let wanted = match &query.min_ttl {
         None => state.refresh_margin,
         Some(text) => {
@@ -223,6 +224,7 @@ pub async fn token(
     };
     let now = state.clock.now();
     state.recorder.used(&caller, &id, now);
+    state.counts.handed_out.inc();
     Ok(HttpResponse::Ok().json(Granted::new(&token, now)))
 }
 
@@ -274,6 +276,7 @@ pub async fn end(state: &State, caller: &Caller, provider: &str) -> Result<bool,
     audit::store::insert(&transaction, &entry).await?;
     transaction.commit().await?;
     state.outbox.written();
+    state.counts.revoked.inc();
     Ok(true)
 }
 

@@ -12,7 +12,7 @@ use url::Url;
 use super::model::{LinkKey, NewLink, Sealed};
 use super::states::{self, LinkState};
 use super::store;
-use crate::access::{By, Caller, identify, unauthenticated};
+use crate::access::{By, Caller, identify, query, unauthenticated};
 use crate::audit::{self, Action, Entry};
 use crate::cookies::{Cookie, FLOW_LIFETIME};
 use crate::flow::Flow;
@@ -34,8 +34,8 @@ pub async fn authorize(
     request: HttpRequest,
     state: web::Data<State>,
     provider: web::Path<String>,
-    query: web::Query<Return>,
 ) -> Result<HttpResponse, Problem> {
+    let query: Return = query(&request)?;
     let (location, cookie) = begin(&caller, &request, &state, &provider, query.return_url.as_deref()).await?;
     Ok(HttpResponse::Found()
         .insert_header((header::LOCATION, location.as_str()))
@@ -133,7 +133,6 @@ pub async fn redirect_uri_of_provider(
     request: HttpRequest,
     state: web::Data<State>,
     id: web::Path<String>,
-    query: web::Query<Callback>,
 ) -> Result<HttpResponse, Problem> {
     let now = state.clock.now();
     let caller = identify(&request).await?;
@@ -148,6 +147,7 @@ pub async fn redirect_uri_of_provider(
         )
         .of_kind("unknown-state")
     };
+    let query: Callback = query(&request)?;
     let client = state.database.client().await?;
     let presented = query
         .state
@@ -248,6 +248,7 @@ async fn keep(
     store::insert(&transaction, &link).await?;
     audit::store::insert(&transaction, &entry).await?;
     transaction.commit().await?;
+    state.counts.linked.inc();
     Ok(())
 }
 

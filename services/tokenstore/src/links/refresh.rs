@@ -23,6 +23,7 @@ use super::store;
 use crate::audit::{self, Action, Entry};
 use crate::outbox::{self, Outbox};
 use crate::providers::{Obtained, Provider, ProviderError};
+use crate::state::Counts;
 
 /// How long another process's refresh is waited for.
 const TURN: Duration = Duration::from_secs(25);
@@ -70,6 +71,7 @@ struct Parts {
     keys: Arc<Keys>,
     outbox: Outbox,
     locks: Locks,
+    counts: Counts,
     running: Mutex<HashMap<LinkKey, Running>>,
     ended: Notify,
 }
@@ -83,13 +85,20 @@ impl std::fmt::Debug for Refresher {
 impl Refresher {
     /// A refresher over `database`.
     #[must_use]
-    pub fn new(database: &Database, clock: &Clock, keys: &Arc<Keys>, outbox: &Outbox) -> Self {
+    pub fn new(
+        database: &Database,
+        clock: &Clock,
+        keys: &Arc<Keys>,
+        outbox: &Outbox,
+        counts: &Counts,
+    ) -> Self {
         Self(Arc::new(Parts {
             database: database.clone(),
             clock: clock.clone(),
             keys: keys.clone(),
             outbox: outbox.clone(),
             locks: Locks::new(database),
+            counts: counts.clone(),
             running: Mutex::default(),
             ended: Notify::new(),
         }))
@@ -197,10 +206,12 @@ impl Parts {
             Ok(obtained) => self.keep(&link, &obtained).await,
             Err(ProviderError::InvalidGrant(reason)) => self.broken(&link, &reason).await,
             Err(ProviderError::Unreachable(down)) => {
+                self.counts.providers_failed.inc();
                 tracing::warn!(provider = key.provider, error = %down, "a provider gave no token");
                 Err(NoToken::ProviderDown(down.wait.unwrap_or(DEFAULT_WAIT)))
             }
             Err(refused) => {
+                self.counts.providers_failed.inc();
                 // It is us whom it does not accept: no fault of the link, which the operator has to mend.
                 tracing::error!(provider = key.provider, error = %refused, "a provider refuses this service");
                 Err(NoToken::ProviderDown(DEFAULT_WAIT))
@@ -232,7 +243,10 @@ impl Parts {
         let until = Instant::now() + COMMIT_WITHIN;
         loop {
             match self.store(link, &sealed).await {
-                Ok(Some(stored)) => return self.open(&stored),
+                Ok(Some(stored)) => {
+                    self.counts.refreshed.inc();
+                    return self.open(&stored);
+                }
                 // Linked anew or revoked meanwhile: these tokens are nobody's.
                 Ok(None) => {
                     self.outbox.revoke_orphans(&link.key, obtained).await?;
@@ -278,6 +292,7 @@ impl Parts {
         }
         transaction.commit().await.map_err(Error::from)?;
         self.outbox.written();
+        self.counts.broken.inc();
         tracing::warn!(
             provider = link.key.provider,
             "a link broke: its owner has to link the account again"

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::sessions::{self, NewSession};
 use super::states;
-use crate::access::{By, Caller, Person, Profile, identify};
+use crate::access::{By, Caller, Person, Profile, identify, query};
 use crate::audit::{self, Action, Entry};
 use crate::cookies::{Cookie, FLOW_LIFETIME};
 use crate::flow::Flow;
@@ -59,11 +59,8 @@ pub fn refused_return_url() -> Problem {
     (status = 400, description = "The return URL is not allowed"),
     (status = 503, description = "The login provider does not answer"),
 ))]
-pub async fn login(
-    request: HttpRequest,
-    state: web::Data<State>,
-    query: web::Query<Return>,
-) -> Result<HttpResponse, Problem> {
+pub async fn login(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let query: Return = query(&request)?;
     let now = state.clock.now();
     let return_url = state
         .return_urls
@@ -116,11 +113,8 @@ fn down(error: Unreachable) -> Problem {
     (status = 400, description = "No login of this browser is under way, or the provider refused it"),
     (status = 503, description = "The login provider does not answer"),
 ))]
-pub async fn callback(
-    request: HttpRequest,
-    state: web::Data<State>,
-    query: web::Query<Callback>,
-) -> Result<HttpResponse, Problem> {
+pub async fn callback(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let query: Callback = query(&request)?;
     let now = state.clock.now();
     let unknown = || {
         Problem::new(

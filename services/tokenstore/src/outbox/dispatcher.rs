@@ -19,11 +19,14 @@ use super::model::{Kind, Message, Outbox, Revocation};
 use super::store;
 use crate::config::Notifications;
 use crate::providers::{ProviderError, Providers};
+use crate::state::Counts;
 
 /// How many deliveries run at once in an instance.
 const AT_ONCE: usize = 8;
 /// How often an instance looks for what another one wrote, or what comes due again.
 const POLL: Duration = Duration::from_secs(1);
+/// Between two looks at how much waits.
+const MEASURED_EVERY: Duration = Duration::from_secs(15);
 /// How much longer a claim lasts than the longest delivery.
 const LEASE_BEYOND_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -71,6 +74,24 @@ impl Dispatcher {
                 () = stop.said() => {}
                 () = self.outbox.wait() => {}
                 () = self.clock.sleep(POLL) => {}
+            }
+        }
+    }
+
+    /// Keeps the gauges of what waits up to date until `stop` is said.
+    pub async fn measure(&self, stop: &Stop, counts: &Counts) {
+        while !stop.is_said() {
+            let depth = async {
+                let client = self.database.client().await?;
+                store::depth(&client, self.clock.now()).await
+            };
+            if let Ok((waiting, oldest)) = depth.await {
+                counts.waiting.set(waiting);
+                counts.oldest.set(oldest);
+            }
+            tokio::select! {
+                () = stop.said() => {}
+                () = tokio::time::sleep(MEASURED_EVERY) => {}
             }
         }
     }

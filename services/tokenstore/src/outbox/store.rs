@@ -76,3 +76,13 @@ pub async fn update_failed(
     client.execute(sql, &[&message.id, &error, &due_at]).await?;
     Ok(())
 }
+
+/// How many messages wait, and for how many seconds the oldest does.
+pub async fn depth(client: &impl GenericClient, now: Timestamp) -> Result<(i64, i64), Error> {
+    let row = client
+        .query_one("SELECT count(*), min(created_at) FROM outbox", &[])
+        .await?;
+    let oldest: Option<Timestamp> = row.try_get(1)?;
+    let age = oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs().max(0));
+    Ok((row.try_get(0)?, age))
+}

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use identity_core::http::body::Body;
 use identity_core::http::{Problem, route};
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::view::{Confirm, KeyView, Page, ProviderView, answer};
-use crate::access::Caller;
+use crate::access::{Caller, query};
 use crate::api_keys::api::{Made, make, revoke};
 use crate::api_keys::model::NewKey;
 use crate::api_keys::store;
@@ -84,12 +84,12 @@ struct Failed {
 async fn page(
     caller: Caller,
     state: web::Data<State>,
-    query: web::Query<Failed>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let Failed {
         error,
         error_description,
-    } = query.into_inner();
+    } = query(&request)?;
     let problem = error.map(|error| said(&error, error_description.as_deref()));
     show(&state, &caller, problem, None, StatusCode::OK).await
 }

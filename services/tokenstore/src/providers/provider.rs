@@ -125,8 +125,11 @@ impl Provider {
             (None, Some(failed)) if age.is_some_and(|age| age < PAUSE) => return Err(failed.clone()),
             _ => {}
         }
-        known.asked_at = Some(now);
-        match discovery::discover(&self.settings, &self.outgoing).await {
+        let began = tokio::time::Instant::now();
+        let discovered = discovery::discover(&self.settings, &self.outgoing).await;
+        // As of the answer: who waited for it meanwhile does not ask again at once.
+        known.asked_at = Some(now + began.elapsed());
+        match discovered {
             Ok(endpoints) => {
                 let endpoints = Arc::new(endpoints);
                 known.endpoints = Some(endpoints.clone());

@@ -131,6 +131,10 @@ async fn held_up(lock: &Client) {
     eventually("a statement waits for the lock", async || {
         let sql = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        // Within a transaction, what is seen first would be seen for ever.
+        lock.batch_execute("SELECT pg_stat_clear_snapshot()")
+            .await
+            .unwrap();
         let waiting: i64 = lock.query_one(sql, &[]).await.unwrap().get(0);
         (waiting > 0).then_some(())
     })
@@ -315,5 +319,33 @@ async fn nothing_secret_is_in_the_log() {
         "ada@",
     ] {
         assert!(!log.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_done_is_counted() {
+    let house = House::new().await;
+    let (process, url) = house.serve(&["--set", "metrics.bind=127.0.0.1:0"]).await;
+    house.link(&url).await;
+    expect(house.fresh(&url).await.unwrap(), StatusCode::OK).await;
+    house
+        .idp
+        .change(|ways| ways.token = Answer::Fixed(500, String::new()));
+    house.fresh(&url).await.unwrap();
+    house.idp.change(|ways| ways.token = Answer::Usual);
+    house.idp.forget_grants();
+    house.fresh(&url).await.unwrap();
+    let metrics = format!("http://{}/metrics", process.metrics_address().await);
+    let text = reqwest::get(metrics).await.unwrap().text().await.unwrap();
+    for line in [
+        "tokenstore_tokens_handed_out_total 1",
+        "tokenstore_links_made_total 1",
+        "tokenstore_refreshes_total 1",
+        "tokenstore_refreshes_failed_total 1",
+        "tokenstore_links_broken_total 1",
+        "tokenstore_outbox_waiting 0",
+        "route=\"/api/v1.0/{provider}/token\"",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
     }
 }

@@ -64,6 +64,8 @@ async fn without_an_identity_there_is_401_before_anything_else() {
         (Method::DELETE, "/api/v1.0/keys/x"),
         (Method::GET, "/"),
         (Method::GET, "/links/nobody/disconnect"),
+        (Method::GET, "/api/v1.0/idp1/redirect_uri?state=a&state=b"),
+        (Method::GET, "/api/v1.0/idp1/authorize?return_url=a&return_url=b"),
     ] {
         let answer = world
             .tokenstore
