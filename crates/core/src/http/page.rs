@@ -32,6 +32,8 @@ pub fn page(status: StatusCode, html: String) -> HttpResponse {
         .content_type("text/html; charset=utf-8")
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((header::CACHE_CONTROL, "no-store"))
+        // With none at all, a browser's forms would be of the origin `null`.
+        .insert_header((header::REFERRER_POLICY, "same-origin"))
         .body(html)
 }
 

@@ -216,6 +216,10 @@ pub(crate) async fn change(
             .seal(&secret_place(id), secret.expose_secret().as_bytes());
         link.secret = Some(sealed);
     }
+    if link.claims.is_none() && jwt::key(&state, &link)?.is_none() {
+        let detail = "needs a longer secret than the one that signs this link's JWT";
+        return Err(Problem::invalid(vec![Invalid::new("/algorithm", detail)]));
+    }
     store::update(&transaction, &link).await?;
     let mut entries = Vec::new();
     for sssid in change.moved_from.iter().chain([&link.sssid]) {

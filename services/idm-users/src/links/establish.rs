@@ -90,8 +90,14 @@ async fn link_of(state: &State, token: &str) -> Result<Option<(Link, LinkClaims)
     let Some(link) = store::find(&client, id).await? else {
         return Ok(None);
     };
-    let Some(key) = jwt::key(state, &link)? else {
-        return Ok(None);
+    let key = match jwt::key(state, &link) {
+        Ok(Some(key)) => key,
+        Ok(None) => return Ok(None),
+        // Whoever shows something here is not to be told about our secrets.
+        Err(problem) => {
+            tracing::warn!(cause = problem.cause(), link = %link.id, "the link's own secret cannot be read");
+            return Ok(None);
+        }
     };
     let claims = key.claims::<LinkClaims>(token).ok();
     let claims = claims.filter(|claims| {
