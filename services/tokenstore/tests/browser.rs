@@ -221,3 +221,48 @@ async fn the_page_is_used_by_keyboard_fits_a_phone_and_breaks_no_rule_of_its_own
     assert!(loaded.iter().any(|name| name.ends_with("/assets/style.css")));
     assert!(loaded.iter().any(|name| name.ends_with("/assets/links.css")));
 }
+
+/// Clicks what `selector` finds.
+async fn click(page: &WebDriver, selector: &str) {
+    page.find(By::Css(selector)).await.unwrap().click().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs chromium, chromium-driver, and what tests/interop/run starts"]
+async fn a_person_does_it_all_at_a_certified_provider() {
+    let store = std::env::var("INTEROP_URL").expect("tests/interop/run says where the service is");
+    let browser = Browser::start().await;
+    let page = &browser.page;
+    page.set_implicit_wait_timeout(Duration::from_secs(10))
+        .await
+        .unwrap();
+    page.goto(&store).await.unwrap();
+    link(page, "Sign in").await.click().await.unwrap();
+    page.find(By::Name("login"))
+        .await
+        .unwrap()
+        .send_keys("grace")
+        .await
+        .unwrap();
+    page.find(By::Name("password"))
+        .await
+        .unwrap()
+        .send_keys("anything")
+        .await
+        .unwrap();
+    click(page, ".login-submit").await;
+    says(page, "Continue").await;
+    click(page, ".login-submit").await;
+    says(page, "Signed in as Person grace").await;
+    link(page, "Connect basic").await.click().await.unwrap();
+    says(page, "Continue").await;
+    click(page, ".login-submit").await;
+    card_says(page, "provider-basic", "grace@example.org").await;
+    link(page, "Disconnect basic").await.click().await.unwrap();
+    says(page, "Disconnect basic?").await;
+    button(page, "Disconnect").await.click().await.unwrap();
+    card_says(page, "provider-basic", "Not connected").await;
+    button(page, "Sign out").await.click().await.unwrap();
+    click(page, "button[name=logout][value=yes]").await;
+    says(page, "Sign in to connect accounts").await;
+}

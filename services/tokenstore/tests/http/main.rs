@@ -7,6 +7,7 @@ mod bearer;
 mod configuration;
 mod cors;
 mod encryption;
+mod foreign_pages;
 mod fresh_tokens;
 mod keeping;
 mod links;
