@@ -21,7 +21,7 @@ pub const SERVICE: Service = Service {
     metrics_port: 9590,
     schema: &SCHEMA,
     settings: &["outgoing.allow_private=true"],
-    key_file: "database.encryption_key_file",
+    key_file: Some("database.encryption_key_file"),
     run: |settings, runtime| {
         Box::pin(async move {
             let config = Config::read(&settings)?;

@@ -25,7 +25,7 @@ pub const SERVICE: Service = Service {
         "trusted_issuers=[{issuer = '{ident}', audience = 'idm-users'}]",
         "outgoing.allow_private=true",
     ],
-    key_file: "jwt.secret_file",
+    key_file: Some("jwt.secret_file"),
     run: |settings, runtime| {
         Box::pin(async move {
             let config = Config::read(&settings)?;

@@ -4,6 +4,7 @@
 mod arguments;
 mod database;
 mod detach;
+mod eida_auth;
 mod given;
 mod ident;
 mod idm_users;

@@ -11,10 +11,15 @@ use reqwest::Client;
 
 use crate::mail::MailPorts;
 use crate::place::Place;
-use crate::{ident, idm_users, tokenstore};
+use crate::{eida_auth, ident, idm_users, tokenstore};
 
 /// All of them, in the order of their ports from `--port-base` on.
-pub static SERVICES: &[Service] = &[ident::SERVICE, idm_users::SERVICE, tokenstore::SERVICE];
+pub static SERVICES: &[Service] = &[
+    ident::SERVICE,
+    idm_users::SERVICE,
+    tokenstore::SERVICE,
+    eida_auth::SERVICE,
+];
 
 /// What `run` and `fill` give.
 pub type Work<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
@@ -31,10 +36,11 @@ pub struct Service {
     /// What its configuration knows.
     pub schema: &'static Schema,
     /// `key=value`, for development; `{ident}` stands for where ident is, `{mail}` for the mail catcher's
-    /// port, `{login}`, `{cloud}` and `{hub}` for the OpenID providers of tokenstore.
+    /// port, `{login}`, `{cloud}` and `{hub}` for the OpenID providers of tokenstore, `{dir}` for the directory
+    /// of what is kept.
     pub settings: &'static [&'static str],
-    /// The key that names the file with the key for its secrets.
-    pub key_file: &'static str,
+    /// The key that names the file with the key for its secrets, where it has any.
+    pub key_file: Option<&'static str>,
     /// Serves until the word to stop.
     pub run: fn(Settings, Runtime) -> Work<()>,
     /// Makes the demo data where they are not there yet.
@@ -109,7 +115,6 @@ impl Planned {
             format!("metrics.bind={}:{}", Ipv4Addr::LOCALHOST, self.metrics_port),
             format!("database.postgres.url={database_url}"),
             format!("database.postgres.schema={}", service.database_schema()),
-            format!("{}={}", service.key_file, key_file.display()),
             "database.postgres.connect_timeout=5s".to_owned(),
             // One developer is served, who does not want to wait for a browser's idle connections.
             "server.workers=2".to_owned(),
@@ -120,16 +125,20 @@ impl Planned {
         let provider = |offset: u16| format!("http://{}:{}", Ipv4Addr::LOCALHOST, self.ident_port + offset);
         let (login, cloud, hub) = (provider(4), provider(5), provider(6));
         let mail = self.mail.smtp.to_string();
+        let dir = key_file.parent().unwrap_or(key_file).display().to_string();
+        let key = service
+            .key_file
+            .map(|key| format!("{key}={}", key_file.display()));
         let particular = service.settings.iter();
         let particular = particular.map(|setting| {
             let setting = setting.replace("{ident}", &ident).replace("{mail}", &mail);
             let setting = setting.replace("{login}", &login).replace("{cloud}", &cloud);
-            setting.replace("{hub}", &hub)
+            setting.replace("{hub}", &hub).replace("{dir}", &dir)
         });
         let sources = Sources {
             file: None,
             environment: own.collect(),
-            overrides: ours.into_iter().chain(particular).collect(),
+            overrides: ours.into_iter().chain(key).chain(particular).collect(),
         };
         Settings::load(service.schema, &sources)
     }

@@ -40,7 +40,7 @@ pub const SERVICE: Service = Service {
         "providers.hub.metadata.description=Works as GitHub does: no refresh tokens, no discovery, no ID tokens",
         "providers.hub.metadata.url=",
     ],
-    key_file: "crypto_keys_file",
+    key_file: Some("crypto_keys_file"),
     run: |settings, runtime| {
         Box::pin(async move {
             let config = Config::read(&settings)?;
@@ -129,9 +129,12 @@ async fn fill(demo: Demo) -> Result<Filled, Failure> {
             ("API key", format!("{key}, of Ada")),
         ],
         examples: vec![
-            format!("curl -s -H 'authorization: Bearer {key}' {url}/api/v1.0/authorizations"),
-            format!("curl -s -H 'authorization: Bearer {key}' '{url}/api/v1.0/cloud/token?min_ttl=290'"),
-            format!("curl -s -u 'ada:{key}' {url}/api/v1.0/hub/token"),
+            format!("curl -s -H 'authorization: Bearer {key}' \\"),
+            format!("  {url}/api/v1.0/authorizations"),
+            format!("curl -s -H 'authorization: Bearer {key}' \\"),
+            format!("  '{url}/api/v1.0/cloud/token?min_ttl=290'"),
+            format!("curl -s -u 'ada:{key}' \\"),
+            format!("  {url}/api/v1.0/hub/token"),
         ],
     })
 }

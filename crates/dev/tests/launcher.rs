@@ -180,7 +180,16 @@ impl Launcher {
         found.expect(word).1.trim_matches([' ', '│'])
     }
 
-    /// Runs the lines for a shell that it printed, but for the one of psql; gives the JSON that they print.
+    /// The same where several entries have the word: of the last.
+    fn printed_last_after(&self, word: &str) -> &str {
+        let start = format!(" {word}  ");
+        let mut lines = self.printed.iter().rev();
+        let found = lines.find_map(|line| line.split_once(&start));
+        found.expect(word).1.trim_matches([' ', '│'])
+    }
+
+    /// Runs the lines for a shell that it printed, but for the one of psql; gives the JSON that they print, and
+    /// as a text the login of eida-auth, which is the last.
     async fn try_lines(&self) -> Vec<Value> {
         let lines = self.printed.iter().skip_while(|line| *line != "Try:").skip(1);
         let lines: Vec<_> = lines.take_while(|line| !line.is_empty()).cloned().collect();
@@ -191,8 +200,11 @@ impl Launcher {
         let output = timeout(PATIENCE, shell.output()).await.unwrap().unwrap();
         let errors = text(&output.stderr);
         assert!(output.status.success() && errors.is_empty(), "{errors}");
-        let printed = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
-        printed.collect::<Result<_, _>>().unwrap()
+        let printed = text(&output.stdout);
+        let (documents, login) = login_at_the_end(&printed);
+        let documents = serde_json::Deserializer::from_str(documents).into_iter();
+        let documents = documents.chain(login.map(|login| Ok(json!(login))));
+        documents.collect::<Result<_, _>>().unwrap()
     }
 
     fn signal(&self, signal: Signal) {
@@ -241,6 +253,20 @@ fn uses(dir: &std::path::Path) -> bool {
         .any(|arguments| String::from_utf8_lossy(&arguments).contains(dir.to_str().unwrap()))
 }
 
+/// What was printed before a login with its password, and these, where they are.
+fn login_at_the_end(printed: &str) -> (&str, Option<&str>) {
+    let place = printed.len().saturating_sub(29);
+    let is_login = |text: &str| {
+        let words = text.split_once(':');
+        let is_word = |word: &str| word.len() == 14 && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        words.is_some_and(|(login, password)| is_word(login) && is_word(password))
+    };
+    match printed.split_at_checked(place) {
+        Some((before, login)) if is_login(login) => (before, Some(login)),
+        _ => (printed, None),
+    }
+}
+
 fn names(people: &Value) -> Vec<String> {
     people
         .as_array()
@@ -281,9 +307,13 @@ async fn what_it_prints_works_and_ctrl_c_leaves_nothing_but_the_data() {
     };
     let enrolled = others.iter().find_map(|document| document["data"].as_array());
     assert_eq!(enrolled.map(Vec::len), Some(2), "of idm-users: {others:?}");
-    mail_comes(launcher.printed_after("page")).await;
+    mail_comes(launcher.printed_last_after("page")).await;
     assert_eq!(names(found), ["Mei Tanimoto"]);
     assert_eq!(token["scope"], "users:read");
+    assert!(
+        others.last().is_some_and(Value::is_string),
+        "of eida-auth: {others:?}"
+    );
     for word in ["docs", "metrics"] {
         assert_eq!(
             reqwest::get(launcher.printed_after(word)).await.unwrap().status(),
@@ -321,6 +351,7 @@ async fn what_it_prints_works_and_ctrl_c_leaves_nothing_but_the_data() {
             "admin.password",
             "demo.client",
             "idm-users.password",
+            "eida-auth.secret.asc",
         ]
         .map(|name| place.secret(name))
     };
