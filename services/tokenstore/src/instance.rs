@@ -79,6 +79,7 @@ impl Instance {
         let metrics = Metrics::new("tokenstore");
         database.measure(&metrics);
         let outgoing = Outgoing::new(&config.base.outgoing)?;
+        let refreshing = Outgoing::new(&config.base.outgoing)?;
         let keys = Arc::new(config.crypto_keys);
         let outbox = Outbox::new(&database, &keys, &clock, config.notifications.is_some());
         let own = public_url(&config.base, address)?;
@@ -86,10 +87,10 @@ impl Instance {
         let shared = Shared {
             refresher: Refresher::new(&database, &clock, &keys, &outbox, &counts),
             counts,
-            login: Arc::new(Provider::new(config.oidc, &outgoing)),
+            login: Arc::new(Provider::new(config.oidc, &outgoing, &refreshing)),
             issuers: Arc::new(OnceCell::new()),
             audience: config.audience,
-            providers: Providers::new(config.providers, &outgoing),
+            providers: Providers::new(config.providers, &outgoing, &refreshing),
             recorder: Recorder::default(),
             session: config.session,
             refresh_margin: config.refresh_margin,

@@ -14,6 +14,7 @@ use futures_util::future::{BoxFuture, Shared};
 use identity_core::clock::Clock;
 use identity_core::crypto::fernet::Keys;
 use identity_core::db::{Database, Error};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -72,6 +73,8 @@ struct Parts {
     outbox: Outbox,
     locks: Locks,
     counts: Counts,
+    /// The program's own: a worker's ends with the worker, and what runs on it too.
+    runtime: Handle,
     running: Mutex<HashMap<LinkKey, Running>>,
     ended: Notify,
 }
@@ -83,7 +86,7 @@ impl std::fmt::Debug for Refresher {
 }
 
 impl Refresher {
-    /// A refresher over `database`.
+    /// A refresher over `database`, whose work is done by the runtime that it is made in.
     #[must_use]
     pub fn new(
         database: &Database,
@@ -99,6 +102,7 @@ impl Refresher {
             outbox: outbox.clone(),
             locks: Locks::new(database),
             counts: counts.clone(),
+            runtime: Handle::current(),
             running: Mutex::default(),
             ended: Notify::new(),
         }))
@@ -146,7 +150,7 @@ impl Refresher {
 
     fn start(&self, provider: Arc<Provider>, key: LinkKey, seen: i64, wanted: Duration) -> Running {
         let parts = self.0.clone();
-        let task = tokio::spawn(async move {
+        let task = self.0.runtime.spawn(async move {
             let _ended = Ended {
                 parts: parts.clone(),
                 key: key.clone(),

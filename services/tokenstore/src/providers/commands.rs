@@ -17,8 +17,8 @@ use crate::config::Config;
 #[expect(clippy::print_stdout, reason = "it is what the command is for")]
 pub async fn run(config: Config) -> Result<(), Failure> {
     let outgoing = Outgoing::new(&config.base.outgoing)?;
-    let login = Arc::new(Provider::new(config.oidc, &outgoing));
-    let providers = Providers::new(config.providers, &outgoing);
+    let login = Arc::new(Provider::new(config.oidc, &outgoing, &outgoing));
+    let providers = Providers::new(config.providers, &outgoing, &outgoing);
     let now = Clock::system().now();
     let mut wrong = 0;
     for (title, provider, links) in std::iter::once(("login provider".to_owned(), &login, false)).chain(

@@ -199,7 +199,7 @@ impl Provider {
     pub async fn refresh(&self, token: &SecretString, now: Timestamp) -> Result<Obtained, ProviderError> {
         let endpoints = self.endpoints(now).await?;
         let client = self.client(&endpoints, None)?;
-        let wire = Wire::new(&self.outgoing, &self.settings, false);
+        let wire = Wire::new(&self.refreshing, &self.settings, false);
         let token = RefreshToken::new(token.expose_secret().to_owned());
         let mut request = client.exchange_refresh_token(&token);
         for (name, value) in self.authentication(&endpoints, now)? {

@@ -30,6 +30,8 @@ pub struct Provider {
     /// What the configuration says of it.
     pub settings: Settings,
     pub(super) outgoing: Outgoing,
+    /// For refreshes alone: a connection ends with the worker that made it, and a refresh must not.
+    pub(super) refreshing: Outgoing,
     known: Mutex<Known>,
     keys: Mutex<Fetched>,
 }
@@ -59,13 +61,13 @@ pub struct Identity {
 }
 
 impl Providers {
-    /// The providers of `settings`, reached through `outgoing`.
+    /// The providers of `settings`, reached through `outgoing`, for refreshes through `refreshing`.
     #[must_use]
-    pub fn new(settings: Vec<Settings>, outgoing: &Outgoing) -> Self {
+    pub fn new(settings: Vec<Settings>, outgoing: &Outgoing, refreshing: &Outgoing) -> Self {
         let providers = settings.into_iter();
         Self(
             providers
-                .map(|settings| Arc::new(Provider::new(settings, outgoing)))
+                .map(|settings| Arc::new(Provider::new(settings, outgoing, refreshing)))
                 .collect(),
         )
     }
@@ -83,12 +85,14 @@ impl Providers {
 }
 
 impl Provider {
-    /// The provider of `settings`, reached through `outgoing`; nothing is asked yet.
+    /// The provider of `settings`, reached through `outgoing`, for refreshes through `refreshing`; nothing is
+    /// asked yet.
     #[must_use]
-    pub fn new(settings: Settings, outgoing: &Outgoing) -> Self {
+    pub fn new(settings: Settings, outgoing: &Outgoing, refreshing: &Outgoing) -> Self {
         Self {
             settings,
             outgoing: outgoing.clone(),
+            refreshing: refreshing.clone(),
             known: Mutex::default(),
             keys: Mutex::default(),
         }

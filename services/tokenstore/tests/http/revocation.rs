@@ -158,3 +158,30 @@ async fn a_link_that_is_revoked_during_its_refresh_stays_revoked_and_its_new_tok
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_link_that_is_made_anew_during_its_refresh_keeps_its_newer_tokens() {
+    let world = World::start(&[]).await;
+    let ada = world.linked().await;
+    world.advance(3600);
+    world
+        .idp
+        .change(|ways| ways.delay = std::time::Duration::from_millis(800));
+    let refresh = ada.request(reqwest::Method::GET, "/api/v1.0/idp1/token").send();
+    let link = async {
+        eventually("it is asked", async || (world.idp.refreshes() == 1).then_some(())).await;
+        world.idp.change(|ways| ways.delay = std::time::Duration::ZERO);
+        ada.link("idp1").await;
+        ada.token("idp1").await["access_token"].clone()
+    };
+    let (refreshed, linked) = tokio::join!(refresh, link);
+    let refreshed = expect(refreshed.unwrap(), StatusCode::OK).await["access_token"].clone();
+    assert_eq!(refreshed, linked, "the newer one for all");
+    assert_eq!(ada.token("idp1").await["access_token"], linked);
+    eventually("what nobody holds is revoked", async || {
+        (world.idp.revoked().len() == 1).then_some(())
+    })
+    .await;
+    world.advance(3600);
+    ada.token("idp1").await;
+}
