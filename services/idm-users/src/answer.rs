@@ -5,9 +5,15 @@ use identity_core::http::{Invalid, Problem};
 use serde::Serialize;
 use serde_json::json;
 
+/// The form of what succeeds.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Data<T> {
+    pub(crate) data: T,
+}
+
 /// 200 with `{"data": …}`.
-pub(crate) fn data(value: &impl Serialize) -> HttpResponse {
-    HttpResponse::Ok().json(json!({"data": value}))
+pub(crate) fn data(data: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok().json(Data { data })
 }
 
 /// The form of errors, for all paths and for what actix refuses itself.

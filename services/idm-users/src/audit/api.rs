@@ -7,7 +7,7 @@ use identity_core::http::{Problem, route};
 use super::model::Shown;
 use super::store;
 use crate::access::Caller;
-use crate::answer::{Refused, data};
+use crate::answer::{Data, Refused, data};
 use crate::state::State;
 use crate::subjects;
 
@@ -22,7 +22,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 
 /// List the changes of a subject and its links
 #[utoipa::path(get, path = "/subject/{sssid}/audits", tag = "Subjects", params(("sssid" = String, Path,)), responses(
-    (status = 200, description = "The changes in `data`, the oldest first; null when there is none", body = Vec<Shown>),
+    (status = 200, description = "The changes in `data`, the oldest first; null when there is none", body = Data<Option<Vec<Shown>>>),
     (status = 401, description = "Not signed in", body = Refused),
     (status = 404, description = "No such subject", body = Refused),
 ))]

@@ -7,13 +7,13 @@ use identity_core::crypto::random;
 use identity_core::http::body::{Body, json};
 use identity_core::http::{Invalid, Problem, route};
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::model::{Link, Refused as Why};
 use super::{establish, jwt, store};
 use crate::access::Caller;
-use crate::answer::{Refused, data};
+use crate::answer::{Data, Refused, data};
 use crate::audit::{self, Entry};
 use crate::state::State;
 use crate::subjects;
@@ -81,7 +81,7 @@ pub(crate) struct Described {
 
 /// Make a link for a subject who has consented
 #[utoipa::path(post, path = "/subject/{sssid}/links", tag = "Links", params(("sssid" = String, Path,)), responses(
-    (status = 201, description = "The link, in `data`", body = Described),
+    (status = 201, description = "The link, in `data`", body = Data<Described>),
     (status = 401, description = "Not signed in", body = Refused),
     (status = 404, description = "No such subject", body = Refused),
     (status = 412, description = "The subject has not consented", body = Refused),
@@ -120,12 +120,14 @@ pub(crate) async fn create(
     let entry = Entry::of_link(link.id, &link.sssid, "created").by(Some(&caller.username));
     audit::append(&transaction, now, &[entry]).await?;
     transaction.commit().await?;
-    Ok(HttpResponse::Created().json(json!({"data": link.document()})))
+    Ok(HttpResponse::Created().json(Data {
+        data: link.document(),
+    }))
 }
 
 /// List the links of a subject
 #[utoipa::path(get, path = "/subject/{sssid}/links", tag = "Links", params(("sssid" = String, Path,)), responses(
-    (status = 200, description = "The links in `data`, the oldest first; null when there is none", body = Vec<Described>),
+    (status = 200, description = "The links in `data`, the oldest first; null when there is none", body = Data<Option<Vec<Described>>>),
     (status = 401, description = "Not signed in", body = Refused),
     (status = 404, description = "No such subject", body = Refused),
 ))]
@@ -147,7 +149,7 @@ pub(crate) async fn list(
 
 /// Show a link
 #[utoipa::path(get, path = "/link/{id}", tag = "Links", params(("id" = Uuid, Path,)), responses(
-    (status = 200, description = "The link, in `data`", body = Described),
+    (status = 200, description = "The link, in `data`", body = Data<Described>),
     (status = 401, description = "Not signed in", body = Refused),
     (status = 404, description = "No such link", body = Refused),
 ))]

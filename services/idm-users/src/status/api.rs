@@ -6,7 +6,7 @@ use identity_core::http::route;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::answer::data;
+use crate::answer::{Data, data};
 use crate::state::State;
 
 /// Adds the paths.
@@ -45,7 +45,7 @@ pub(crate) async fn root() -> HttpResponse {
 
 /// Whether mail and database work
 #[utoipa::path(get, path = "/status", tag = "Status", responses(
-    (status = 200, description = "What works, in `data`", body = Standing),
+    (status = 200, description = "What works, in `data`", body = Data<Standing>),
 ), security(()))]
 pub(crate) async fn status(state: web::Data<State>) -> HttpResponse {
     let asked = async {

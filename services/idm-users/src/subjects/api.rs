@@ -12,7 +12,7 @@ use super::model::{Refused as Why, Subject};
 use super::query::ListQuery;
 use super::store;
 use crate::access::Caller;
-use crate::answer::{Refused, data};
+use crate::answer::{Data, Refused, data};
 use crate::audit::{self, Entry};
 use crate::state::State;
 
@@ -66,7 +66,7 @@ pub(crate) struct Described {
 
 /// Make a subject
 #[utoipa::path(post, path = "/subject", tag = "Subjects", request_body = Described, responses(
-    (status = 201, description = "The subject, in `data`", body = Described),
+    (status = 201, description = "The subject, in `data`", body = Data<Described>),
     (status = 400, description = "What is missing, empty or malformed", body = Refused),
     (status = 401, description = "Not signed in", body = Refused),
     (status = 409, description = "The SSSID is taken", body = Refused),
@@ -89,7 +89,9 @@ pub(crate) async fn create(
     let entry = Entry::of_subject(&subject.sssid, "created").by(Some(&caller.username));
     audit::append(&transaction, now, &[entry]).await?;
     transaction.commit().await?;
-    Ok(HttpResponse::Created().json(json!({"data": subject.document()})))
+    Ok(HttpResponse::Created().json(Data {
+        data: subject.document(),
+    }))
 }
 
 /// List and search subjects
@@ -101,7 +103,7 @@ pub(crate) async fn create(
     ("orderdir" = Option<String>, Query, description = "asc (default) or desc"),
     ("status" = Option<i64>, Query, minimum = 0, maximum = 3, description = "0 pending, 1 invited or consented, 2 enrolled, 3 withdrawn"),
 ), responses(
-    (status = 200, description = "The subjects, in `data`; X-Total-Count tells how many there are", body = Vec<Described>),
+    (status = 200, description = "The subjects, in `data`; X-Total-Count tells how many there are", body = Data<Vec<Described>>),
     (status = 400, description = "A parameter is malformed", body = Refused),
     (status = 401, description = "Not signed in", body = Refused),
 ))]
@@ -121,7 +123,7 @@ pub(crate) async fn list(
 
 /// Show a subject
 #[utoipa::path(get, path = "/subject/{sssid}", tag = "Subjects", params(("sssid" = String, Path,)), responses(
-    (status = 200, description = "The subject, in `data`", body = Described),
+    (status = 200, description = "The subject, in `data`", body = Data<Described>),
     (status = 401, description = "Not signed in", body = Refused),
     (status = 404, description = "No such subject", body = Refused),
 ))]

@@ -15,7 +15,7 @@ use super::model::{NewUser, User, UserChange, Username, flag, secret};
 use super::passwords::PasswordRules;
 use super::store;
 use crate::access::{Admin, Caller, forbidden};
-use crate::answer::{Refused, data};
+use crate::answer::{Data, Refused, data};
 use crate::audit::{self, Entry};
 use crate::sign_in::{busy, check_password};
 use crate::state::{Shared, State};
@@ -80,7 +80,7 @@ struct UserNamed {
 
 /// Make a user
 #[utoipa::path(post, path = "/user", tag = "Users", request_body = UserWish, responses(
-    (status = 200, description = "The user, in `data`", body = super::model::Shown),
+    (status = 200, description = "The user, in `data`", body = Data<super::model::Shown<'static>>),
     (status = 400, description = "Not valid", body = Refused),
     (status = 401, description = "Not signed in", body = Refused),
     (status = 403, description = "Not an administrator", body = Refused),
@@ -127,7 +127,7 @@ pub(super) async fn make(
 
 /// Show a user
 #[utoipa::path(get, path = "/user/{username}", tag = "Users", params(("username" = String, Path,)), responses(
-    (status = 200, description = "The user, in `data`", body = super::model::Shown),
+    (status = 200, description = "The user, in `data`", body = Data<super::model::Shown<'static>>),
     (status = 401, description = "Not signed in", body = Refused),
     (status = 403, description = "Neither oneself nor an administrator", body = Refused),
     (status = 404, description = "No such user", body = Refused),
