@@ -10,7 +10,7 @@ mod world;
 
 use std::time::Duration;
 
-use identity_testkit::{Browser, Colours, Window, eventually};
+use identity_testkit::{Browser, Colours, Refreshing, Window, eventually};
 use thirtyfour::{By, Key, WebDriver, WebElement};
 use world::World;
 
@@ -116,6 +116,55 @@ async fn a_person_signs_in_links_accounts_and_signs_out_by_clicking() {
 
     connect(page, "Research Cloud").await;
     card_says(page, "provider-idp1", "ada@example.org").await;
+    world.idp.change(|ways| {
+        ways.openid = false;
+        ways.refreshing = Refreshing::Never;
+        ways.expires_in = None;
+    });
+    connect(page, "GitHub").await;
+    card_says(page, "provider-hub", "✓ Connected").await;
+    browser.screenshots("tokenstore-linked").await;
+
+    // What the provider took back is shown, and mended by reconnecting.
+    world.idp.change(|ways| {
+        ways.openid = true;
+        ways.refreshing = Refreshing::Rotating;
+        ways.expires_in = Some(3600);
+    });
+    world.idp.forget_grants();
+    world.advance(3600);
+    let token = format!("{}/api/v1.0/idp1/token", world.tokenstore.url);
+    page.goto(&token).await.unwrap();
+    says(page, "Conflict").await;
+    page.goto(&world.tokenstore.url).await.unwrap();
+    says(page, "Reconnect needed").await;
+    browser.screenshots("tokenstore-broken").await;
+    link(page, "Reconnect Research Cloud")
+        .await
+        .click()
+        .await
+        .unwrap();
+    button(page, "Do not allow").await.click().await.unwrap();
+    says(page, "You did not allow the connection").await;
+    browser.screenshots("tokenstore-denied").await;
+    link(page, "Reconnect Research Cloud")
+        .await
+        .click()
+        .await
+        .unwrap();
+    button(page, "Ada Ameland").await.click().await.unwrap();
+    card_says(page, "provider-idp1", "✓ Connected").await;
+
+    // Disconnecting asks first.
+    link(page, "Disconnect GitHub").await.click().await.unwrap();
+    says(page, "Disconnect GitHub?").await;
+    browser.screenshots("tokenstore-disconnect").await;
+    link(page, "Keep it").await.click().await.unwrap();
+    card_says(page, "provider-hub", "✓ Connected").await;
+    link(page, "Disconnect GitHub").await.click().await.unwrap();
+    says(page, "Disconnect GitHub?").await;
+    button(page, "Disconnect").await.click().await.unwrap();
+    card_says(page, "provider-hub", "Not connected").await;
 
     button(page, "Sign out").await.click().await.unwrap();
     says(page, "Sign in to connect accounts").await;
