@@ -15,7 +15,7 @@ use crate::{clients, keys, login, oauth, records, tokens, users};
     paths(
         records::api::create, records::api::list, records::api::show, records::api::patch, records::api::delete,
         records::api::access_token,
-        login::api::login, clients::api::token, tokens::api::refresh, tokens::api::logout, keys::api::jwks,
+        login::api::login, clients::token::token, tokens::api::refresh, tokens::api::logout, keys::api::jwks,
         oauth::api::token, oauth::api::introspect, oauth::api::revoke, oauth::metadata::metadata,
         users::api::list, users::api::show, users::api::create, users::api::change, users::api::delete,
         clients::api::list, clients::api::show, clients::api::create, clients::api::change, clients::api::delete,

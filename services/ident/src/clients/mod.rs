@@ -6,6 +6,7 @@ mod authenticate;
 pub mod commands;
 mod model;
 mod store;
+pub(crate) mod token;
 
 pub(crate) use authenticate::{Presented, RememberedSecrets, authenticate};
 pub(crate) use model::Client;

@@ -11,12 +11,11 @@ use identity_core::http::problem::{Document, Problem};
 use identity_core::http::{Invalid, route};
 use identity_core::throttle::Tried;
 use secrecy::SecretString;
-use serde::Serialize;
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::state::State;
-use crate::tokens::api::issue_first;
+use crate::tokens::api::{Token, issue_first};
 use crate::tokens::{Grant, Subject};
 use crate::users;
 
@@ -27,14 +26,6 @@ pub fn routes(config: &mut ServiceConfig) {
             .route(web::post().to(login))
             .default_service(route::only("POST")),
     );
-}
-
-/// A token and whom it is for.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct Token {
-    pub(crate) token: String,
-    #[schema(example = "ident")]
-    pub(crate) audience: String,
 }
 
 /// What a person signs in with.

@@ -1,32 +1,23 @@
 //! `/oauth2/token` (RFC 6749), `/oauth2/introspect` (RFC 7662), `/oauth2/revoke` (RFC 7009). Their
 //! errors have the form of RFC 6749, 5.2.
 
-use std::collections::BTreeMap;
-
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use data_encoding::BASE64;
-use identity_core::crypto::jwt;
-use identity_core::http::body::{Body, media_type};
+use identity_core::http::body::Body;
 use identity_core::http::client::address_of;
 use identity_core::http::{Problem, route};
-use percent_encoding::percent_decode_str;
-use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
-use url::form_urlencoded;
 
 use super::metadata;
-use crate::clients::api::may_ask;
-use crate::clients::{Client, Presented, authenticate};
+use super::request::{Form, OAuthError, Refusal, answered, authenticated, form, invalid_request, presented};
+use crate::clients::token::may_ask;
+use crate::clients::{Client, authenticate};
 use crate::state::{Shared, State};
 use crate::tokens::api::{end_family, issue_first, not_issued, successor};
 use crate::tokens::{Grant, RefreshError, Subject, Verified};
-
-/// The `client_assertion_type` of RFC 7523, 2.2.
-const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// Adds the paths.
 pub fn routes(config: &mut ServiceConfig) {
@@ -55,32 +46,48 @@ pub fn routes(config: &mut ServiceConfig) {
     }
 }
 
-/// An error of RFC 6749, 5.2, or a problem of ours.
-enum Refusal {
-    OAuth(StatusCode, &'static str, &'static str),
-    /// The client is another; whether it tried by the header Basic.
-    Client {
-        basic: bool,
-    },
-    Problem(Problem),
+/// What is asked for (RFC 6749, 4.4.2 and 6; RFC 8707, 2), and with what the client authenticates.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it describes what is read by hand")]
+struct TokenForm {
+    /// `client_credentials` or `refresh_token`
+    #[schema(example = "client_credentials")]
+    grant_type: String,
+    /// Some of the client's permissions, divided by blanks.
+    #[schema(nullable = false)]
+    scope: Option<String>,
+    #[schema(nullable = false)]
+    resource: Option<String>,
+    /// Another name for `resource`.
+    #[schema(nullable = false)]
+    audience: Option<String>,
+    #[schema(nullable = false)]
+    refresh_token: Option<String>,
+    #[schema(nullable = false)]
+    client_id: Option<String>,
+    #[schema(nullable = false)]
+    client_secret: Option<String>,
+    #[schema(nullable = false)]
+    client_assertion_type: Option<String>,
+    #[schema(nullable = false)]
+    client_assertion: Option<String>,
 }
 
-impl<E: Into<Problem>> From<E> for Refusal {
-    fn from(error: E) -> Self {
-        Self::Problem(error.into())
-    }
-}
-
-fn invalid_request(description: &'static str) -> Refusal {
-    Refusal::OAuth(StatusCode::BAD_REQUEST, "invalid_request", description)
-}
-
-/// An error document (RFC 6749, 5.2).
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct OAuthError {
-    #[schema(example = "invalid_grant")]
-    error: &'static str,
-    error_description: &'static str,
+/// A token (RFC 7662, 2.1; RFC 7009, 2.1), and with what the client authenticates.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it describes what is read by hand")]
+struct TokenToLookAt {
+    token: String,
+    #[schema(nullable = false)]
+    token_type_hint: Option<String>,
+    #[schema(nullable = false)]
+    client_id: Option<String>,
+    #[schema(nullable = false)]
+    client_secret: Option<String>,
+    #[schema(nullable = false)]
+    client_assertion_type: Option<String>,
+    #[schema(nullable = false)]
+    client_assertion: Option<String>,
 }
 
 /// A token (RFC 6749, 5.1).
@@ -97,51 +104,9 @@ struct TokenAnswer {
     refresh_token: Option<String>,
 }
 
-fn answered(result: Result<HttpResponse, Refusal>) -> Result<HttpResponse, Problem> {
-    match result {
-        Ok(answer) => Ok(answer),
-        Err(Refusal::Problem(problem)) => Err(problem),
-        Err(Refusal::OAuth(status, error, error_description)) => {
-            Ok(HttpResponse::build(status).json(OAuthError {
-                error,
-                error_description,
-            }))
-        }
-        Err(Refusal::Client { basic }) => {
-            let mut answer = HttpResponse::Unauthorized();
-            if basic {
-                answer.insert_header((header::WWW_AUTHENTICATE, "Basic realm=\"ident\""));
-            }
-            let error_description = "the client is not the one it says it is";
-            Ok(answer.json(OAuthError {
-                error: "invalid_client",
-                error_description,
-            }))
-        }
-    }
-}
-
-type Form = BTreeMap<String, String>;
-
-fn form(request: &HttpRequest, body: &[u8]) -> Result<Form, Refusal> {
-    if media_type(request).as_deref() != Some("application/x-www-form-urlencoded") {
-        return Err(invalid_request(
-            "the body must be application/x-www-form-urlencoded",
-        ));
-    }
-    let mut form = Form::new();
-    for (name, value) in form_urlencoded::parse(body) {
-        // A parameter without a value counts as omitted; none may be sent twice (RFC 6749, 3.2).
-        if !value.is_empty() && form.insert(name.into_owned(), value.into_owned()).is_some() {
-            return Err(invalid_request("a parameter is given twice"));
-        }
-    }
-    Ok(form)
-}
-
 /// Get a token by OAuth 2.0
 #[utoipa::path(post, path = "/oauth2/token", tag = "OAuth",
-    request_body(content = BTreeMap<String, String>, content_type = "application/x-www-form-urlencoded"), responses(
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"), responses(
     (status = 200, description = "A token", body = TokenAnswer),
     (status = 400, description = "RFC 6749, 5.2", body = OAuthError),
     (status = 401, description = "invalid_client", body = OAuthError),
@@ -287,7 +252,7 @@ fn no_store(mut answer: HttpResponse) -> HttpResponse {
 
 /// Is a token valid, and what does it say
 #[utoipa::path(post, path = "/oauth2/introspect", tag = "OAuth",
-    request_body(content = BTreeMap<String, String>, content_type = "application/x-www-form-urlencoded"), responses(
+    request_body(content = TokenToLookAt, content_type = "application/x-www-form-urlencoded"), responses(
     (status = 200, description = "RFC 7662, 2.2", body = Value),
     (status = 400, description = "RFC 6749, 5.2", body = OAuthError),
     (status = 401, description = "invalid_client", body = OAuthError),
@@ -338,7 +303,7 @@ fn description_of(token: &Verified) -> Value {
 
 /// End a token and its family
 #[utoipa::path(post, path = "/oauth2/revoke", tag = "OAuth",
-    request_body(content = BTreeMap<String, String>, content_type = "application/x-www-form-urlencoded"), responses(
+    request_body(content = TokenToLookAt, content_type = "application/x-www-form-urlencoded"), responses(
     (status = 200, description = "It is not valid any more, or never was"),
     (status = 400, description = "RFC 6749, 5.2", body = OAuthError),
     (status = 401, description = "invalid_client", body = OAuthError),
@@ -373,77 +338,4 @@ async fn revoked(state: &State, request: &HttpRequest, body: &[u8]) -> Result<Ht
         end_family(state, &verified).await?;
     }
     Ok(HttpResponse::Ok().finish())
-}
-
-/// The client that makes the request.
-async fn authenticated(state: &State, request: &HttpRequest, form: &Form) -> Result<Client, Refusal> {
-    let (presented, basic) = presented(request, form)?;
-    let client = authenticate(state, &presented, address_of(request)).await?;
-    client.ok_or(Refusal::Client { basic })
-}
-
-/// What the client authenticates with, in one of the ways and not in two (RFC 6749, 2.3), and
-/// whether it is the header Basic.
-fn presented(request: &HttpRequest, form: &Form) -> Result<(Presented, bool), Refusal> {
-    let posted = form.get("client_secret").cloned().map(SecretString::from);
-    let signature = match (
-        form.get("client_assertion_type").map(String::as_str),
-        form.get("client_assertion"),
-    ) {
-        (Some(JWT_BEARER), Some(assertion)) => Some(assertion.clone()),
-        (None, None) => None,
-        _ => {
-            return Err(invalid_request(
-                "client_assertion and client_assertion_type do not fit",
-            ));
-        }
-    };
-    let Some(credentials) = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-    else {
-        // An assertion says itself whose it is (RFC 7521, 4.2).
-        let client_id = form
-            .get("client_id")
-            .cloned()
-            .or_else(|| signature.as_deref().and_then(jwt::unverified_issuer));
-        return Ok((
-            Presented {
-                client_id,
-                secret: posted,
-                signature,
-            },
-            false,
-        ));
-    };
-    if posted.is_some() || signature.is_some() {
-        return Err(invalid_request("the client authenticates in two ways"));
-    }
-    let (client_id, secret) = basic(credentials).ok_or(Refusal::Client { basic: true })?;
-    Ok((
-        Presented {
-            client_id: Some(client_id),
-            secret: Some(secret),
-            signature: None,
-        },
-        true,
-    ))
-}
-
-/// Both halves are encoded as in a form before they are joined (RFC 6749, 2.3.1).
-fn basic(credentials: &str) -> Option<(String, SecretString)> {
-    let (scheme, encoded) = credentials.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("Basic") {
-        return None;
-    }
-    let decoded = String::from_utf8(BASE64.decode(encoded.trim().as_bytes()).ok()?).ok()?;
-    let (id, secret) = decoded.split_once(':')?;
-    let decode = |text: &str| {
-        percent_decode_str(&text.replace('+', " "))
-            .decode_utf8()
-            .ok()
-            .map(std::borrow::Cow::into_owned)
-    };
-    Some((decode(id)?, SecretString::from(decode(secret)?)))
 }

@@ -359,10 +359,10 @@ mod tests {
         let expected = [
             "/name",
             "/email",
+            "/services/github/id",
             "/services/GitHub",
             "/services/a/id",
             "/services/a/x~1y",
-            "/services/github/id",
             "/age",
         ];
         assert_eq!(pointers(document), expected);

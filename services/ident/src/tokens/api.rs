@@ -7,13 +7,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use identity_core::http::authorization::bearer;
 use identity_core::http::problem::{Document, Problem};
 use identity_core::http::route;
+use serde::Serialize;
 
 use super::authority::{IssueError, Issued};
 use super::model::{Grant, Link, Verified};
 use super::refresh::{RefreshError, Refreshing};
 use super::{announce, store};
 use crate::access::invalid_token;
-use crate::login::api::Token;
 use crate::state::State;
 
 /// Adds the paths.
@@ -29,6 +29,14 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::post().to(logout))
                 .default_service(route::only("POST")),
         );
+}
+
+/// A token and whom it is for.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Token {
+    pub(crate) token: String,
+    #[schema(example = "ident")]
+    pub(crate) audience: String,
 }
 
 /// The first token of a new family.
