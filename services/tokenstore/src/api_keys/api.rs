@@ -94,6 +94,7 @@ pub async fn make(state: &State, caller: &Caller, new: NewKey) -> Result<Made, P
         name: caller.profile.name.clone(),
         email: caller.profile.email.clone(),
         email_verified: caller.profile.email_verified,
+        claims: serde_json::json!({"iss": caller.person.issuer, "sub": caller.person.subject}),
         ..Profile::default()
     };
     let mut client = state.database.client().await?;

@@ -54,6 +54,8 @@ async fn a_key_is_shown_once_and_serves_as_its_owner() {
         .unwrap();
     let who = expect(who, StatusCode::OK).await;
     assert_eq!((&who["id"], &who["name"]), (&json!("ada"), &json!("Ada Ameland")));
+    assert_eq!(who["claims"], json!({"iss": world.login.url, "sub": "ada"}));
+    assert_eq!((&who["roles"], &who["scopes"]), (&json!([]), &json!([])));
     assert!(ada.json("/api/v1.0/keys").await[0]["last_used_at"].is_string());
 }
 
