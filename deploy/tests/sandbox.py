@@ -23,7 +23,7 @@ WORK = {
     "ident": ("POST", "/auth/login", {"username": "nobody", "password": "wrong password"}, 401),
     "idm-users": ("POST", "/auth", {"username": "nobody@example.org", "password": "wrong password"}, 401),
     "tokenstore": ("GET", "/api/whoami", None, 401),
-    "eida-auth": ("GET", "/", None, 200),
+    "eida-auth": ("GET", "/cleanup", None, 200),
 }
 
 
