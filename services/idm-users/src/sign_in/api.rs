@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use identity_core::crypto::password::Verdict;
 use identity_core::http::body::{Body, json};
 use identity_core::http::client::address_of;
-use identity_core::http::{Invalid, Problem, route};
+use identity_core::http::{Problem, route};
 use identity_core::throttle::Tried;
 use secrecy::SecretString;
 use serde::Serialize;
@@ -34,7 +34,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(
     dead_code,
-    reason = "it describes what is read by hand, to tell all that is wrong"
+    reason = "it describes what is read by hand, so that all that is wrong is 401"
 )]
 struct SignIn {
     #[schema(example = "mei@example.org")]
@@ -52,7 +52,7 @@ struct Token {
 /// Sign in
 #[utoipa::path(post, path = "/auth", tag = "Users", request_body = SignIn, responses(
     (status = 200, description = "A token", body = Token),
-    (status = 400, description = "Not JSON, or a member is missing", body = Refused),
+    (status = 400, description = "Not JSON", body = Refused),
     (status = 401, description = "Not this username and password", body = Refused),
     (status = 429, description = "Too many wrong passwords; Retry-After tells when", body = Refused),
     (status = 503, description = "Too much to do; Retry-After tells when", body = Refused),
@@ -64,15 +64,9 @@ pub(crate) async fn sign_in(
 ) -> Result<HttpResponse, Problem> {
     let document = json(&body)?;
     let text = |name: &str| document.get(name).and_then(Value::as_str);
+    // What is missing is as wrong as any other.
     let (Some(username), Some(password)) = (text("username"), text("password")) else {
-        let missing = ["username", "password"]
-            .into_iter()
-            .filter(|name| text(name).is_none());
-        return Err(Problem::invalid(
-            missing
-                .map(|name| Invalid::new(format!("/{name}"), "expected a text"))
-                .collect(),
-        ));
+        return Err(wrong());
     };
     let username = Username::of_any(username);
     let client = state.database.client().await?;
@@ -83,11 +77,16 @@ pub(crate) async fn sign_in(
     let password = SecretString::from(password.to_owned());
     let right = check_password(&state, &tried, found.as_ref(), &password).await?;
     let Some(user) = found.filter(|_| right) else {
-        return Err(unauthorized("This is not the username and password of a user."));
+        return Err(wrong());
     };
     state.counts.signed_in.inc();
     let access_token = token::issue(&state, &user).map_err(Problem::internal)?;
     Ok(HttpResponse::Ok().json(json!(Token { access_token })))
+}
+
+/// The same for every reason.
+fn wrong() -> Problem {
+    unauthorized("This is not the username and password of a user.")
 }
 
 /// Whether it is the user's password; of nobody it is none, and takes as long. Wrong ones are

@@ -48,7 +48,7 @@ async fn the_username_is_compared_without_case() {
 }
 
 #[tokio::test]
-async fn anything_else_is_401_or_400() {
+async fn anything_else_is_401_and_what_is_no_json_400() {
     let (idm, _) = administered(&[]).await;
     for (username, password) in [
         (ADMIN, "wrong"),
@@ -73,7 +73,7 @@ async fn anything_else_is_401_or_400() {
         json!({"username": 1, "password": PASSWORD}),
         json!([]),
     ] {
-        assert_eq!(told(idm.post("/auth").json(&body)).await.0, 400);
+        assert_eq!(told(idm.post("/auth").json(&body)).await.0, 401);
     }
     assert_eq!(told(idm.post("/auth").body("{\"username\"")).await.0, 400);
 }
