@@ -19,7 +19,7 @@ use rand::rngs::OsRng;
 use serde_json::json;
 
 use crate::place::{Place, shown};
-use crate::services::{Demo, Filled, Service};
+use crate::service::{Demo, Filled, Service};
 
 /// How eida-auth is run. Its trusted keys are those of a directory beside the other kept files.
 pub const SERVICE: Service = Service {

@@ -12,7 +12,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::place::shown;
-use crate::services::{Demo, Filled, Service};
+use crate::service::{Demo, Filled, Service};
 
 /// How ident is run.
 pub const SERVICE: Service = Service {

@@ -7,7 +7,7 @@ use idm_users::config::{Config, SCHEMA};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::services::{Demo, Filled, Service};
+use crate::service::{Demo, Filled, Service};
 
 /// How idm-users is run. Mails go to the mail catcher, and ident's tokens are accepted.
 pub const SERVICE: Service = Service {

@@ -19,7 +19,7 @@ use crate::place::{Place, shown};
 use crate::ports::{Listeners, Plan};
 use crate::report::{self, Entry, say};
 use crate::running::Running;
-use crate::services::{Demo, Filled, Planned};
+use crate::service::{Demo, Filled, Planned};
 
 /// Runs what `options` ask for until SIGINT or SIGTERM.
 pub async fn run(options: &Options, place: &Place) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ mod place;
 mod ports;
 mod report;
 mod running;
+mod service;
 mod services;
 mod stop;
 mod tokenstore;

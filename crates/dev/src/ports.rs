@@ -9,7 +9,8 @@ use identity_core::failure::Failure;
 
 use crate::arguments::Options;
 use crate::mail::MailPorts;
-use crate::services::{Planned, SERVICES, Service};
+use crate::service::{Planned, Service};
+use crate::services::SERVICES;
 
 /// Postgres' port without `--port-base`.
 const POSTGRES: u16 = 54_329;

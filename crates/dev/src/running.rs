@@ -10,7 +10,7 @@ use identity_core::runtime::{self, Runtime, Stop, Stopper};
 use reqwest::Client;
 use tokio::task::JoinSet;
 
-use crate::services::{Planned, Service};
+use crate::service::{Planned, Service};
 
 /// How long a service may take until it is ready, its migrations included.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -12,7 +12,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use tokenstore::config::{Config, SCHEMA};
 
-use crate::services::{Demo, Filled, Service};
+use crate::service::{Demo, Filled, Service};
 
 /// How tokenstore is run. The three providers listen behind the ports of the services.
 pub const SERVICE: Service = Service {
