@@ -14,8 +14,14 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'eida_auth_service') THEN
         CREATE ROLE eida_auth_service LOGIN PASSWORD 'change-me-too';
     END IF;
+    -- Roles of other services on the same server have nothing to look for here.
+    EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO eida_auth_owner, eida_auth_service', current_database());
 END
 $$;
+
+-- On servers before Postgres 15 everybody may make tables there.
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 CREATE SCHEMA IF NOT EXISTS eida_auth AUTHORIZATION eida_auth_owner;
 
