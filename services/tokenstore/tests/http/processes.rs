@@ -357,3 +357,30 @@ async fn what_is_done_is_counted() {
         assert!(text.contains(line), "{line}: {text}");
     }
 }
+
+#[tokio::test]
+async fn a_database_that_is_away_when_the_provider_answers_gets_the_new_token_later() {
+    let house = House::new().await;
+    let (proxy, through) = house.database.behind_proxy();
+    let through = format!("database.postgres.url={through}");
+    let (process, url) = house.serve(&["--set", &through]).await;
+    house.link(&url).await;
+    house.idp.change(|ways| ways.delay = Duration::from_secs(1));
+    let call = house.fresh(&url);
+    let outage = async {
+        eventually("the provider is asked", async || {
+            (house.idp.refreshes() == 1).then_some(())
+        })
+        .await;
+        proxy.cut();
+        let again = "storing a refreshed token again";
+        eventually(again, async || process.log().contains(again).then_some(())).await;
+        proxy.mend();
+    };
+    let (answer, ()) = tokio::join!(call, outage);
+    expect(answer.unwrap(), StatusCode::OK).await;
+    // The refresh token that came is the one that is used next.
+    house.idp.change(|ways| ways.delay = Duration::ZERO);
+    expect(house.fresh(&url).await.unwrap(), StatusCode::OK).await;
+    assert_eq!(house.idp.refreshes(), 2);
+}
