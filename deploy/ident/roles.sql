@@ -25,15 +25,11 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 CREATE SCHEMA IF NOT EXISTS ident AUTHORIZATION ident_owner;
 
--- Rights of the service's role: rows, and nothing of the schema. Tables of later migrations have them at once, so
--- that instances can go on while an upgrade migrates.
+-- Rights of the service's role: rows, and nothing of the schema. What a later migration makes is out of its reach until
+-- this has run again, and nobody needs it before: instances of the older binary do not know it.
 GRANT USAGE ON SCHEMA ident TO ident_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ident TO ident_service;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA ident TO ident_service;
-ALTER DEFAULT PRIVILEGES FOR ROLE ident_owner IN SCHEMA ident
-    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO ident_service;
-ALTER DEFAULT PRIVILEGES FOR ROLE ident_owner IN SCHEMA ident
-    GRANT USAGE ON SEQUENCES TO ident_service;
 
 DO $$
 BEGIN
