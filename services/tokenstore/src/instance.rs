@@ -70,12 +70,9 @@ impl Instance {
     /// [`Failure`] when the database cannot be used or the configuration cannot work.
     pub async fn open(config: Config, clock: Clock, address: Option<SocketAddr>) -> Result<Self, Failure> {
         let database = open(&config).await?;
-        if config.base.database.migrate {
-            migrate(&database).await?;
-        } else {
-            migrations_of::check(&database, &migrations::migrations::runner()).await?;
-        }
-        check_keys(&database, &config.crypto_keys, &clock).await?;
+        let migrations = migrations::migrations::runner();
+        migrations_of::prepare(&database, &migrations, config.base.database.migrate).await?;
+        encryption_keys::require(&database, &config.crypto_keys, "crypto_keys", clock.now()).await?;
         let metrics = Metrics::new("tokenstore");
         database.measure(&metrics);
         let outgoing = Outgoing::new(&config.base.outgoing)?;
@@ -222,20 +219,4 @@ fn public_url(base: &Base, address: Option<SocketAddr>) -> Result<Url, Failure> 
         url.set_path(&path);
     }
     Ok(url)
-}
-
-/// Refuses to start with keys that cannot read what the database holds.
-async fn check_keys(database: &Database, keys: &Keys, clock: &Clock) -> Result<(), Failure> {
-    let checking = |error| Failure::because("checking crypto_keys", error);
-    let client = database.client().await.map_err(checking)?;
-    match encryption_keys::record(&client, keys, clock.now())
-        .await
-        .map_err(checking)?
-    {
-        None => Ok(()),
-        Some(missing) => Err(Failure::configuration(format!(
-            "crypto_keys: the database holds secrets of the key with fingerprint {missing}, which is not among the \
-             configured ones; put it back behind the first"
-        ))),
-    }
 }

@@ -1,7 +1,7 @@
 //! A provider at work: what is known of it by now, fetched when it is needed and asked again later where
 //! it did not answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use identity_core::outgoing::Outgoing;
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +33,8 @@ pub struct Provider {
     /// For refreshes alone: a connection ends with the worker that made it, and a refresh must not.
     pub(super) refreshing: Outgoing,
     known: Mutex<Known>,
+    /// The endpoints as they were last told, for who does not want to wait until they are told again.
+    last: RwLock<Option<Arc<Endpoints>>>,
     keys: Mutex<Fetched>,
 }
 
@@ -94,6 +96,7 @@ impl Provider {
             outgoing: outgoing.clone(),
             refreshing: refreshing.clone(),
             known: Mutex::default(),
+            last: RwLock::default(),
             keys: Mutex::default(),
         }
     }
@@ -119,7 +122,12 @@ impl Provider {
     /// # Errors
     /// [`Unreachable`] where nothing is known and it does not answer, or did not a moment ago.
     pub async fn endpoints(&self, now: Timestamp) -> Result<Arc<Endpoints>, Unreachable> {
-        let mut known = self.known.lock().await;
+        let mut known = match (self.known.try_lock(), self.last()) {
+            (Ok(known), _) => known,
+            // Somebody is asking just now.
+            (Err(_), Some(last)) => return Ok(last),
+            (Err(_), None) => self.known.lock().await,
+        };
         let age = known.asked_at.map(|at| now.duration_since(at));
         match (&known.endpoints, &known.failed) {
             (Some(endpoints), None) if age.is_some_and(|age| age < ENDPOINTS_LAST) => {
@@ -137,6 +145,7 @@ impl Provider {
             Ok(endpoints) => {
                 let endpoints = Arc::new(endpoints);
                 known.endpoints = Some(endpoints.clone());
+                *self.last.write().unwrap_or_else(PoisonError::into_inner) = Some(endpoints.clone());
                 known.failed = None;
                 Ok(endpoints)
             }
@@ -146,6 +155,10 @@ impl Provider {
                 known.endpoints.clone().ok_or(failed)
             }
         }
+    }
+
+    fn last(&self) -> Option<Arc<Endpoints>> {
+        self.last.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it can be used, as far as is known: asked for lists, which shall not wait for it.

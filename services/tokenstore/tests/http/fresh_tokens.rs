@@ -199,6 +199,26 @@ async fn a_slow_provider_harms_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_provider_that_wants_to_be_left_alone_is_asked_again_when_the_caller_comes_again() {
+    let receiver = identity_testkit::Receiver::start();
+    let endpoint = format!("providers.idp1.token_endpoint={}/token", receiver.url);
+    let world = World::start(&[]).await;
+    let ada = world.linked().await;
+    let mut settings: Vec<&str> = world.settings.iter().map(String::as_str).collect();
+    settings.push(&endpoint);
+    let database = world.tokenstore.database.clone();
+    let other = crate::world::TOKENSTORE
+        .start_on(database, &world.tokenstore.clock, &settings)
+        .await;
+    world.advance(3600);
+    receiver.behave(|_| identity_testkit::Behaviour::Answer(429));
+    let refused = ada.at(&other.url).get("/api/v1.0/idp1/token").await;
+    assert_eq!(refused.headers()["retry-after"], "10", "it does not say");
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(receiver.received().len(), 1);
+}
+
+#[tokio::test]
 async fn who_hangs_up_during_a_refresh_loses_nothing() {
     let world = World::start(&[]).await;
     let ada = world.linked().await;
