@@ -1,6 +1,7 @@
 """What alerts and dashboard ask for, against what the services have.
 
 python3 metrics.py names ROOT            every metric that is asked for is registered in the services' sources
+python3 metrics.py dashboard DASHBOARD   every panel has a title, a place of its own and expressions
 python3 metrics.py rules DASHBOARD       a rules file with every expression of the dashboard, for promtool
 """
 
@@ -81,5 +82,24 @@ def rules(dashboard):
         print(f"      - record: dashboard:expression:{number}\n        expr: {json.dumps(expression)}")
 
 
+def dashboard(path):
+    shown = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    assert shown["title"] and shown["uid"], "no title or uid"
+    taken, ids = set(), set()
+    for panel in panels_of(shown):
+        title, place = panel["title"], panel["gridPos"]
+        assert title, panel
+        assert panel["id"] not in ids, f"{title}: its id is taken"
+        ids.add(panel["id"])
+        fields = {
+            (place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])
+        }
+        assert place["x"] + place["w"] <= 24 and not fields & taken, f"{title}: it lies on another"
+        taken |= fields
+        if panel["type"] != "row":
+            assert panel["targets"] and all(target["expr"] for target in panel["targets"]), f"{title}: no expression"
+    print(f"{len(ids)} panels")
+
+
 if __name__ == "__main__":
-    {"names": names, "rules": rules}[sys.argv[1]](sys.argv[2])
+    {"names": names, "dashboard": dashboard, "rules": rules}[sys.argv[1]](sys.argv[2])
