@@ -5,6 +5,7 @@
 //! load comes from wrk, the floors of SQL from pgbench. With `--write` the table becomes
 //! docs/benchmarks.md.
 
+mod eida_auth;
 mod floors;
 mod ident;
 mod load;
@@ -59,5 +60,6 @@ async fn program(arguments: Arguments) -> Result<(), Failure> {
 
 async fn measure(stage: &Stage, report: &mut Report) -> Result<(), Failure> {
     ident::measure(stage, report).await?;
+    eida_auth::measure(stage, report).await?;
     size::measure(stage, report).await
 }
