@@ -8,7 +8,7 @@
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'eidawsauth') THEN
-        CREATE ROLE eidawsauth LOGIN PASSWORD 'change-me';
+        CREATE ROLE eidawsauth LOGIN;
     END IF;
 END
 $$;
