@@ -259,3 +259,41 @@ async fn migrations_are_a_command_and_a_newer_schema_is_refused() {
         printed(&again)
     );
 }
+
+#[tokio::test]
+async fn what_happens_to_tokens_is_counted() {
+    let database = TestDatabase::empty().await;
+    let made = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/messages/made");
+    let keyring = format!("keyring={made}/keys");
+    let arguments = [
+        "--set",
+        &keyring,
+        "--set",
+        "accept_sha1=true",
+        "--set",
+        "metrics.bind=127.0.0.1:0",
+        "--set",
+        "log.format=json",
+    ];
+    let process = identity_testkit::Process::start(eida_at(&database.url(), &arguments));
+    let url = format!("http://{}/", process.address().await);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let sha1 = std::fs::read(format!("{made}/sha1/gnupg-2.0.asc")).unwrap();
+    for (body, status) in [(sha1, 403), (b"nonsense".to_vec(), 415)] {
+        assert_eq!(http.post(&url).body(body).send().await.unwrap().status(), status);
+    }
+    let metrics = format!("http://{}/metrics", process.metrics_address().await);
+    let text = http.get(metrics).send().await.unwrap().text().await.unwrap();
+    for line in [
+        "eida_auth_tokens_accepted_total 1",
+        "eida_auth_tokens_sha1_total 1",
+        "eida_auth_tokens_refused_total{reason=\"not_openpgp\"} 1",
+        "eida_auth_logins_issued_total 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(
+        !process.log().contains("Jane"),
+        "the log shows nothing of a token's owner"
+    );
+}
