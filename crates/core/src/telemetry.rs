@@ -23,7 +23,10 @@ pub fn start(log: &Log) -> Result<(), Failure> {
     // A bare level is meant for our own lines; libraries tell at theirs what only their authors need. What
     // actix-http tells are errors of strangers, who could fill the log with them.
     let directives = match log.level.parse::<LevelFilter>() {
-        Ok(_) => format!("{},actix_http=off,actix_server=warn,refinery_core=warn,pgp=error", log.level),
+        Ok(_) => format!(
+            "{},actix_http=off,actix_server=warn,refinery_core=warn,pgp=error",
+            log.level
+        ),
         Err(_) if log.level.contains(['=', ',']) => log.level.clone(),
         // To the filter it would be the name of a library, and nothing would be logged.
         Err(_) => {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use actix_web::web;
 use identity_core::clock::Clock;
 use identity_core::config::Base;
-use identity_core::crypto::fernet::Keys;
 use identity_core::crypto::issuer::Issuers;
 use identity_core::crypto::password::Hasher;
 use identity_core::db::{Database, encryption_keys, migrate as migrations_of};
@@ -66,12 +65,15 @@ impl Instance {
     /// [`Failure`] when the database cannot be used or the configuration cannot work.
     pub async fn open(config: Config, clock: Clock) -> Result<Self, Failure> {
         let database = open(&config).await?;
-        if config.base.database.migrate {
-            migrate(&database).await?;
-        } else {
-            migrations_of::check(&database, &migrations::migrations::runner()).await?;
-        }
-        check_keys(&database, &config.encryption_keys, &clock).await?;
+        let migrations = migrations::migrations::runner();
+        migrations_of::prepare(&database, &migrations, config.base.database.migrate).await?;
+        encryption_keys::require(
+            &database,
+            &config.encryption_keys,
+            "database.encryption_key",
+            clock.now(),
+        )
+        .await?;
         let metrics = Metrics::new("ident");
         database.measure(&metrics);
         let outgoing = Outgoing::new(&config.base.outgoing)?;
@@ -192,20 +194,4 @@ fn public_url(base: &Base) -> String {
     }
     let tls = base.server.tls_cert.is_some();
     format!("http{}://{}", if tls { "s" } else { "" }, base.server.bind.0)
-}
-
-/// Refuses to start with keys that cannot read what the database holds.
-async fn check_keys(database: &Database, keys: &Keys, clock: &Clock) -> Result<(), Failure> {
-    let checking = |error| Failure::because("checking database.encryption_key", error);
-    let client = database.client().await.map_err(checking)?;
-    match encryption_keys::record(&client, keys, clock.now())
-        .await
-        .map_err(checking)?
-    {
-        None => Ok(()),
-        Some(missing) => Err(Failure::configuration(format!(
-            "database.encryption_key: the database holds secrets of the key with fingerprint {missing}, which is not \
-             among the configured ones; put it back behind the first"
-        ))),
-    }
 }

@@ -89,11 +89,8 @@ impl Instance {
             config.base.server.worker_count(),
         )
         .await?;
-        if config.base.database.migrate {
-            migrate(&database).await?;
-        } else {
-            migrations_of::check(&database, &migrations::migrations::runner()).await?;
-        }
+        let migrations = migrations::migrations::runner();
+        migrations_of::prepare(&database, &migrations, config.base.database.migrate).await?;
         let metrics = Metrics::new("idm-users");
         database.measure(&metrics);
         let queue = hasher.clone();

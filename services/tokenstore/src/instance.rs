@@ -8,7 +8,6 @@ use actix_web::middleware::from_fn;
 use actix_web::web;
 use identity_core::clock::Clock;
 use identity_core::config::Base;
-use identity_core::crypto::fernet::Keys;
 use identity_core::db::{Database, encryption_keys, migrate as migrations_of};
 use identity_core::failure::Failure;
 use identity_core::http::server::{self, Service};

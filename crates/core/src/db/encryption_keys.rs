@@ -6,8 +6,9 @@
 
 use jiff::Timestamp;
 
-use super::{Error, GenericClient};
+use super::{Database, Error, GenericClient};
 use crate::crypto::fernet::Keys;
+use crate::failure::Failure;
 
 /// Records the key that encrypts from now on, after all that are recorded were found in `keys`.
 ///
@@ -39,6 +40,22 @@ pub async fn record(
         client.execute(insert, &[&first, &now]).await?;
     }
     Ok(None)
+}
+
+/// Refuses to start with keys that cannot read what the database holds; `setting` names them.
+///
+/// # Errors
+/// [`Failure::Configuration`] with the fingerprint of the key that is missing.
+pub async fn require(database: &Database, keys: &Keys, setting: &str, now: Timestamp) -> Result<(), Failure> {
+    let checking = |error| Failure::because(&format!("checking {setting}"), error);
+    let client = database.client().await.map_err(checking)?;
+    match record(&client, keys, now).await.map_err(checking)? {
+        None => Ok(()),
+        Some(missing) => Err(Failure::configuration(format!(
+            "{setting}: the database holds secrets of the key with fingerprint {missing}, which is not among the \
+             configured ones; put it back behind the first"
+        ))),
+    }
 }
 
 /// Forgets every key but the one that encrypts; called when nothing is left that another made.

@@ -92,6 +92,18 @@ async fn applied(client: &mut Client, migrations: &Runner) -> Result<Vec<refiner
         .map_err(|error| causes(&error))
 }
 
+/// Brings the schema up to date where `database.migrate` says so, or sees that it is.
+///
+/// # Errors
+/// As [`run`] and [`check`].
+pub async fn prepare(database: &Database, migrations: &Runner, migrate: bool) -> Result<(), Failure> {
+    if migrate {
+        run(database, migrations).await.map(drop)
+    } else {
+        check(database, migrations).await
+    }
+}
+
 /// Refuses a schema that is not exactly this binary's: for a start without migrating.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ pub fn only(allow: &'static str) -> Route {
     web::to(move || async move {
         let problem = Problem::new(
             StatusCode::METHOD_NOT_ALLOWED,
-            format!("Only {allow} are answered here."),
+            format!("What is answered here: {allow}."),
         );
         Err::<&str, _>(problem.with_header(header::ALLOW, HeaderValue::from_static(allow)))
     })

@@ -68,6 +68,7 @@ pub(crate) async fn token(
         subject: Subject::Client(client.id),
         audience,
         permissions: client.permissions,
+        email: None,
     };
     Ok(HttpResponse::Ok().json(issue_first(&state, &grant)?))
 }

@@ -91,10 +91,16 @@ pub(crate) async fn login(
         let new = state.hasher.hash(&password).await.map_err(|_| busy())?;
         users::update_password_hash(&client, *user, old, &new).await?;
     }
+    let email = if audience == state.audience {
+        None
+    } else {
+        users::email_of(&client, *user).await?
+    };
     let grant = Grant {
         subject: Subject::User(*user),
         audience,
         permissions: credentials.permissions.clone(),
+        email,
     };
     Ok(HttpResponse::Ok().json(issue_first(&state, &grant)?))
 }

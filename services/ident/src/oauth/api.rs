@@ -172,6 +172,7 @@ fn client_credentials(state: &State, form: &Form, client: Client) -> Result<Http
         subject: Subject::Client(client.id),
         audience,
         permissions,
+        email: None,
     };
     let issued = issue_first(state, &grant)?;
     let expires_in = state

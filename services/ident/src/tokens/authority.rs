@@ -143,6 +143,7 @@ impl Snapshot {
                     Subject::Client(id) => Some(id.to_string()),
                     Subject::User(_) => None,
                 },
+                email: grant.email.clone(),
             },
         };
         Ok(Issued {

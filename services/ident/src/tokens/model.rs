@@ -141,6 +141,10 @@ pub struct TokenClaims {
     /// The same as `scope` (RFC 9068, 2.2.3), and the client's id where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
+    /// A person's address (OpenID Connect Core, 5.1), in tokens for other services, which may know
+    /// people by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
 }
 
 /// What a token is issued for.
@@ -152,6 +156,8 @@ pub struct Grant {
     pub audience: String,
     /// What it permits.
     pub permissions: Vec<String>,
+    /// The person's address, where the audience is another service.
+    pub email: Option<String>,
 }
 
 /// Which token of which family: the claim `jti`, `{family}.{generation}`.

@@ -128,10 +128,15 @@ impl Refreshing<'_> {
         // A token that was asked for with a narrower scope stays narrow.
         permissions.retain(|permission| token.claims.own.permissions.contains(permission));
         let audience = token.claims.audience.first().cloned().unwrap_or_default();
+        let email = match (token.subject, &token.claims.own.email) {
+            (super::Subject::User(id), Some(_)) => users::email_of(client, id).await?,
+            _ => None,
+        };
         Ok(Grant {
             subject: token.subject,
             audience,
             permissions,
+            email,
         })
     }
 }

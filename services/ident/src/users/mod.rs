@@ -5,4 +5,4 @@ pub mod commands;
 mod model;
 mod store;
 
-pub(crate) use store::{find_by_username, permissions_of, update_password_hash};
+pub(crate) use store::{email_of, find_by_username, permissions_of, update_password_hash};

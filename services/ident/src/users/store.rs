@@ -70,6 +70,18 @@ pub async fn permissions_of(client: &impl GenericClient, user: i64) -> Result<Op
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
+/// A user's address as they gave it.
+///
+/// # Errors
+/// What Postgres says.
+pub async fn email_of(client: &impl GenericClient, user: i64) -> Result<Option<String>, Error> {
+    let statement = client
+        .prepare_cached("SELECT email FROM users WHERE id = $1")
+        .await?;
+    let row = client.query_opt(&statement, &[&user]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
 /// Writes the credentials of a user, over those that were there.
 pub async fn upsert(
     client: &impl GenericClient,

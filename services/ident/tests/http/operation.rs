@@ -26,6 +26,9 @@ pub async fn lock(database: &TestDatabase) -> Client {
 /// Returns when a request waits for `lock`.
 pub async fn held_up(lock: &Client) {
     eventually("a request waits for the lock", async || {
+        // Within a transaction the first look would be kept.
+        let anew = "SELECT pg_stat_clear_snapshot()";
+        lock.query_one(anew, &[]).await.unwrap();
         let sql = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
         let waiting: i64 = lock.query_one(sql, &[]).await.unwrap().get(0);

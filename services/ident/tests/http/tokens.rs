@@ -294,3 +294,33 @@ async fn a_new_password_a_ban_and_a_deletion_end_a_persons_tokens() {
         StatusCode::UNAUTHORIZED
     );
 }
+
+#[tokio::test]
+async fn a_persons_token_for_another_service_tells_their_address_as_it_is_by_then() {
+    let (ident, admin) = administered(&[]).await;
+    let mei = make_user(&ident, &admin, "mei", &[]).await;
+    let body = json!({"username": "mei", "password": PASSWORD, "audience": "a study site"});
+    let answer = ident.post("/auth/login").json(&body).send().await.unwrap();
+    let token = expect(answer, StatusCode::OK).await["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(claims(&token)["email"], "mei@example.org");
+    let patch = json!({"email": "mei@example.net"});
+    let path = format!("/api/users/{mei}");
+    let changed = ident
+        .patch(&path)
+        .bearer_auth(&admin)
+        .json(&patch)
+        .send()
+        .await
+        .unwrap();
+    expect(changed, StatusCode::OK).await;
+    let next = successor(&ident, &token).await;
+    assert_eq!(claims(&next)["email"], "mei@example.net");
+    assert_eq!(
+        claims(&sign_in(&ident, "mei").await).get("email"),
+        None,
+        "for ident itself"
+    );
+}
