@@ -36,15 +36,9 @@ impl Stage {
     pub async fn build(root: &Path, time: Duration) -> Result<Self, Failure> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo)
-            .args([
-                "build",
-                "--release",
-                "--quiet",
-                "--package",
-                "ident",
-                "--package",
-                "eida-auth",
-            ])
+            .args(["build", "--release", "--quiet", "--bins"])
+            .args(["--package", "ident", "--package", "tokenstore"])
+            .args(["--package", "idm-users", "--package", "eida-auth"])
             .current_dir(root)
             .status();
         let built = built.map_err(|error| Failure::because("building the services", error))?;

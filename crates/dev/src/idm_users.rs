@@ -125,6 +125,10 @@ async fn fill(demo: Demo) -> Result<Filled, Failure> {
             ),
             ("user", format!("{ADMIN}, an administrator; {USER}, who is none")),
             ("password", format!("{password}, of both")),
+            (
+                "ident",
+                "its tokens for the audience idm-users are taken; its administrator is ours".to_owned(),
+            ),
         ],
         examples: vec![
             format!("IDM=$(curl -s {url}/auth -H 'content-type: application/json' \\"),
