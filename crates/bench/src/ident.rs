@@ -7,10 +7,11 @@ use identity_core::failure::Failure;
 use serde_json::{Value, json};
 
 use crate::floors;
-use crate::load::Script;
+use crate::load::{Measured, Script};
 use crate::receiver::Receiver;
 use crate::report::{Figure, Report, Target};
 use crate::stage::{Running, Stage};
+use crate::tokenstore;
 
 const DATABASE: &str = "ident";
 /// Where pgbench writes: what it leaves would be delivered by the service.
@@ -22,7 +23,7 @@ const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 /// Adds the rows.
 pub async fn measure(stage: &Stage, report: &mut Report) -> Result<(), Failure> {
-    if !report.wants("ident") {
+    if !report.wants("ident") && !report.wants(tokenstore::NAME) {
         return Ok(());
     }
     prepare(stage).await?;
@@ -103,18 +104,20 @@ fn get_script(token: Option<&str>) -> Script {
     ))
 }
 
+/// Records by their ids, without a token.
+pub async fn get_by_id(stage: &Stage) -> Result<Measured, Failure> {
+    let running = stage
+        .start("ident", DATABASE, &settings(&["auth.records=open"]))
+        .await?;
+    get_script(None).run(&running.url, CONNECTIONS, stage.time).await
+}
+
 async fn records(stage: &Stage, report: &mut Report) -> Result<(), Failure> {
     let name = "ident GET /{id}";
     if !report.wants(name) {
         return Ok(());
     }
-    let running = stage
-        .start("ident", DATABASE, &settings(&["auth.records=open"]))
-        .await?;
-    let measured = get_script(None)
-        .run(&running.url, CONNECTIONS, stage.time)
-        .await?;
-    drop(running);
+    let measured = get_by_id(stage).await?;
     let select = format!(
         "\\set id random(1, {PEOPLE})\n\
          SELECT u.id, u.name, u.email, u.version,

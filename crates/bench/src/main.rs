@@ -13,6 +13,7 @@ mod receiver;
 mod report;
 mod size;
 mod stage;
+mod tokenstore;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ async fn program(arguments: Arguments) -> Result<(), Failure> {
 
 async fn measure(stage: &Stage, report: &mut Report) -> Result<(), Failure> {
     ident::measure(stage, report).await?;
+    tokenstore::measure(stage, report).await?;
     eida_auth::measure(stage, report).await?;
     size::measure(stage, report).await
 }
