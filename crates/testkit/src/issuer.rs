@@ -21,14 +21,11 @@ impl ForeignIssuer {
     /// Starts one with a new key of `algorithm`.
     #[must_use]
     pub fn start(algorithm: Algorithm) -> Self {
+        let receiver = Receiver::start();
         let issuer = Self {
-            receiver: Receiver::start(),
-            url: String::new(),
+            url: receiver.url.clone(),
+            receiver,
             key: Arc::new(Mutex::new(generate(algorithm))),
-        };
-        let issuer = Self {
-            url: issuer.receiver.url.clone(),
-            ..issuer
         };
         issuer.answer();
         issuer
