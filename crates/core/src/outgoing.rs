@@ -7,13 +7,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder};
 use url::{Host, Url};
 
 use crate::config::Outgoing as Settings;
 use crate::config::values::AllowPrivate;
-use crate::failure::Failure;
+use crate::crypto::webhook::Signer;
+use crate::failure::{Failure, causes};
 
 /// The most redirects that are followed, all on the host that was asked.
 const MOST_REDIRECTS: usize = 5;
@@ -81,6 +83,40 @@ impl Outgoing {
             Some(address) => Err(Forbidden(address.to_string())),
             None if method.is_safe() => Ok(self.client.request(method, url)),
             None => Ok(self.posting.request(method, url)),
+        }
+    }
+
+    /// Posts a JSON message to `url` as the Standard Webhooks specification says, signed at
+    /// `timestamp` (seconds since 1970).
+    ///
+    /// # Errors
+    /// Why it was not taken with a 2xx, for the operator; without the URL, which may hold what only
+    /// the operator should know.
+    pub async fn notify(
+        &self,
+        url: Url,
+        signer: &Signer,
+        id: &str,
+        timestamp: i64,
+        body: String,
+    ) -> Result<(), String> {
+        let signature = signer.sign(id, timestamp, &body);
+        let request = self
+            .request(Method::POST, url)
+            .map_err(|error| error.to_string())?;
+        let answer = request
+            .header(CONTENT_TYPE, "application/json")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signature)
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| causes(&error.without_url()))?;
+        if answer.status().is_success() {
+            Ok(())
+        } else {
+            Err(format!("answered {}", answer.status()))
         }
     }
 }

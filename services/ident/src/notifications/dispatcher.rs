@@ -6,14 +6,11 @@ use std::time::Duration;
 use identity_core::clock::Clock;
 use identity_core::crypto::random;
 use identity_core::db::{Database, Error};
-use identity_core::failure::causes;
 use identity_core::metrics::Metrics;
 use identity_core::outgoing::Outgoing;
 use identity_core::runtime::Stop;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use reqwest::Method;
-use reqwest::header::CONTENT_TYPE;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -161,30 +158,10 @@ impl Dispatcher {
         let url = destination
             .url_for(event.user_id)
             .map_err(|error| error.to_string())?;
-        let (id, timestamp, body) = (
-            event.webhook_id.to_string(),
-            clock.now().as_second(),
-            event.body(),
-        );
-        let signature = destination.signer.sign(&id, timestamp, &body);
-        let request = outgoing
-            .request(Method::POST, url)
-            .map_err(|error| error.to_string())?;
-        let answer = request
-            .header(CONTENT_TYPE, "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature)
-            .body(body)
-            .send()
+        let (id, timestamp) = (event.webhook_id.to_string(), clock.now().as_second());
+        outgoing
+            .notify(url, &destination.signer, &id, timestamp, event.body())
             .await
-            // The URL may hold what only the operator should know.
-            .map_err(|error| causes(&error.without_url()))?;
-        if answer.status().is_success() {
-            Ok(())
-        } else {
-            Err(format!("answered {}", answer.status()))
-        }
     }
 
     async fn delivered(&self, event: &Event) -> Result<(), Error> {

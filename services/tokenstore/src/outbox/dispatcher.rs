@@ -7,12 +7,9 @@ use futures_util::StreamExt;
 use identity_core::clock::Clock;
 use identity_core::crypto::fernet::Keys;
 use identity_core::db::{Database, Error};
-use identity_core::failure::causes;
 use identity_core::outgoing::Outgoing;
 use identity_core::runtime::Stop;
 use jiff::SignedDuration;
-use reqwest::Method;
-use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::model::{Kind, Message, Outbox, Revocation};
@@ -164,23 +161,8 @@ impl Dispatcher {
         };
         let (id, timestamp) = (message.id.to_string(), self.clock.now().as_second());
         let body = content.expose_secret().to_owned();
-        let signature = signer.sign(&id, timestamp, &body);
-        let request = self.outgoing.request(Method::POST, url.clone());
-        let answer = request
-            .map_err(|error| error.to_string())?
-            .header(CONTENT_TYPE, "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature)
-            .body(body)
-            .send()
+        self.outgoing
+            .notify(url.clone(), signer, &id, timestamp, body)
             .await
-            // The URL may hold what only the operator should know.
-            .map_err(|error| causes(&error.without_url()))?;
-        if answer.status().is_success() {
-            Ok(())
-        } else {
-            Err(format!("answered {}", answer.status()))
-        }
     }
 }
