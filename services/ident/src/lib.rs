@@ -9,6 +9,8 @@ mod access;
 pub mod clients;
 pub mod config;
 pub mod encryption;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod instance;
 pub mod keys;
 mod login;

@@ -8,7 +8,7 @@ use identity_core::crypto::fernet::Keys;
 use identity_core::crypto::issuer::{Issuers, Refused};
 use identity_core::crypto::jwt::TokenError;
 use identity_core::crypto::password::Hasher;
-use identity_core::db::{Database, Error, Reader};
+use identity_core::db::{Database, Error, Gathered, Reader};
 use identity_core::http::{Invalid, Problem};
 use identity_core::metrics::Metrics;
 use identity_core::throttle::Throttle;
@@ -21,7 +21,7 @@ use crate::clients::RememberedSecrets;
 use crate::config::RecordsAccess;
 use crate::keys::Rotation;
 use crate::notifications::{EventKind, NewEvent};
-use crate::records::{ServiceName, checked_text};
+use crate::records::{ById, ServiceName, checked_text};
 use crate::tokens::{self, Authority, Verified};
 
 /// How many verified tokens a worker remembers; then it forgets all.
@@ -77,6 +77,8 @@ pub struct State {
     shared: Shared,
     /// The worker's own connection for reads of one statement.
     pub(crate) reader: Reader,
+    /// People's records, found over it for many requests at once.
+    pub(crate) users: Gathered<ById>,
     /// Tokens that this worker has verified, by their digests.
     verified: Mutex<std::collections::HashMap<[u8; 32], Verified>>,
 }
@@ -129,8 +131,10 @@ impl State {
     /// The state of one more worker.
     #[must_use]
     pub fn of_worker(shared: &Shared) -> Self {
+        let reader = shared.database.reader();
         Self {
-            reader: shared.database.reader(),
+            users: Gathered::new(&reader),
+            reader,
             shared: shared.clone(),
             verified: Mutex::default(),
         }

@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 use crate::failure::causes;
 
 /// An error of the database: what a service does about it, and what its operator reads.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Error {
     kind: ErrorKind,
     cause: String,

@@ -6,6 +6,7 @@
 mod connect;
 pub mod encryption_keys;
 mod error;
+mod gather;
 mod hosts;
 mod listen;
 pub mod lock;
@@ -14,8 +15,9 @@ mod pool;
 mod tls;
 mod watch;
 
-pub use deadpool_postgres::GenericClient;
+pub use deadpool_postgres::{Client, GenericClient};
 pub use error::{Error, ErrorKind};
+pub use gather::{Gathered, Lookup};
 pub use listen::Changes;
 pub use pool::{Database, Reader};
 

@@ -2,8 +2,9 @@
 //! by all its reads of a single statement, which Postgres answers in a pipeline.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{BuildError, Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio::sync::Mutex;
 
 use super::hosts::Hosts;
@@ -29,34 +30,13 @@ impl Database {
     /// # Errors
     /// [`Failure::Configuration`] for settings that cannot work; [`Failure::Unreachable`] when
     /// Postgres does not answer within `connect_timeout`.
-    pub async fn open(service: &str, settings: &Postgres, workers: usize) -> Result<Self, Failure> {
+    pub async fn open(service: &str, settings: &Postgres, _workers: usize) -> Result<Self, Failure> {
         let mut settings = settings.clone();
         let parameters = connect::parameters(&mut settings, service)?;
         let connector = tls::connector(&settings)?;
         let hosts = Hosts::new(parameters, connector, settings.connect_timeout.0);
-        let fast = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
-        let manager = Manager::from_connect(tokio_postgres::Config::new(), hosts.clone(), fast);
-        let timeout = Some(settings.connect_timeout.0);
         let outage = Outage::default();
-        let old = {
-            let outage = outage.clone();
-            Hook::sync_fn(move |_, about| {
-                if outage.was_after(about.created) {
-                    return Err(HookError::message("the connection is from before an outage"));
-                }
-                Ok(())
-            })
-        };
-        let pool = Pool::builder(manager)
-            .max_size(settings.pool_size + workers)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(timeout)
-            .create_timeout(timeout)
-            .recycle_timeout(timeout)
-            .pre_recycle(old)
-            .build()
+        let pool = pool(&hosts, &outage, settings.connect_timeout.0, settings.pool_size)
             .map_err(|error| Failure::because("building the connection pool", error))?;
         let database = Self {
             pool,
@@ -119,7 +99,7 @@ impl Database {
     pub fn reader(&self) -> Reader {
         Reader {
             database: self.clone(),
-            shared: Mutex::new(None),
+            shared: Arc::default(),
         }
     }
 
@@ -176,11 +156,35 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// One connection for all reads of a worker, each of a single statement.
-#[derive(Debug)]
+/// A pool of `size` connections, none from before an outage.
+fn pool(hosts: &Hosts, outage: &Outage, patience: Duration, size: usize) -> Result<Pool, BuildError> {
+    let fast = ManagerConfig {
+        recycling_method: RecyclingMethod::Fast,
+    };
+    let manager = Manager::from_connect(tokio_postgres::Config::new(), hosts.clone(), fast);
+    let outage = outage.clone();
+    let old = Hook::sync_fn(move |_, about| {
+        if outage.was_after(about.created) {
+            return Err(HookError::message("the connection is from before an outage"));
+        }
+        Ok(())
+    });
+    let timeout = Some(patience);
+    Pool::builder(manager)
+        .max_size(size)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(timeout)
+        .create_timeout(timeout)
+        .recycle_timeout(timeout)
+        .pre_recycle(old)
+        .build()
+}
+
+/// One connection for all reads of a worker, each of a single statement. Clones share it.
+#[derive(Debug, Clone)]
 pub struct Reader {
     database: Database,
-    shared: Mutex<Option<Arc<Client>>>,
+    shared: Arc<Mutex<Option<Arc<Client>>>>,
 }
 
 impl Reader {
@@ -189,26 +193,29 @@ impl Reader {
     /// # Errors
     /// As [`Database::client`].
     pub async fn client(&self) -> Result<Arc<Client>, Error> {
-        if self.database.outage.is_on() {
+        let Database {
+            outage,
+            hosts,
+            settings,
+            ..
+        } = &self.database;
+        if outage.is_on() {
             return Err(Error::unavailable("Postgres is known to be out of reach"));
         }
         let mut shared = self.shared.lock().await;
-        match &*shared {
-            Some(client) if !client.is_closed() && !self.is_old(client) => Ok(client.clone()),
-            _ => {
-                // The lost one goes first, or the pool could be too small for its successor.
-                *shared = None;
-                let client = Arc::new(self.database.client().await?);
-                *shared = Some(client.clone());
-                Ok(client)
-            }
+        if let Some(client) = &*shared
+            && !client.is_closed()
+            // It may look as if it were open when the other end is long gone.
+            && !outage.was_after(Client::metrics(client).created)
+        {
+            return Ok(client.clone());
         }
-    }
-
-    /// Whether an outage came after the connection was made. It may look as if it were open when the
-    /// other end is long gone.
-    fn is_old(&self, client: &Client) -> bool {
-        let about = Client::metrics(client);
-        self.database.outage.was_after(about.created)
+        // One of its own, not of the common pool: a connection is served by the thread that opened
+        // it, and each statement of another thread's would wake two.
+        let pool = pool(hosts, outage, settings.connect_timeout.0, 1)
+            .map_err(|error| Error::unavailable(causes(&error)))?;
+        let client = Arc::new(pool.get().await?);
+        *shared = Some(client.clone());
+        Ok(client)
     }
 }

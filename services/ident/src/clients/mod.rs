@@ -4,7 +4,7 @@
 pub(crate) mod api;
 mod authenticate;
 pub mod commands;
-mod model;
+pub(crate) mod model;
 mod store;
 pub(crate) mod token;
 

@@ -2,7 +2,7 @@
 
 pub(crate) mod api;
 pub mod commands;
-mod model;
+pub(crate) mod model;
 mod rotation;
 mod store;
 

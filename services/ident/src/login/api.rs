@@ -12,7 +12,6 @@ use identity_core::http::{Invalid, route};
 use identity_core::throttle::Tried;
 use secrecy::SecretString;
 use serde_json::Value;
-use unicode_normalization::UnicodeNormalization;
 
 use crate::state::State;
 use crate::tokens::api::{Token, issue_first};
@@ -63,7 +62,7 @@ pub(crate) async fn login(
     let document = json(&body)?;
     let [username, password] = required_texts(&document, ["username", "password"])?;
     let audience = state.audience_of(&document)?;
-    let key = username.trim().nfkc().collect::<String>().to_lowercase();
+    let key = users::Username::new(&username).key;
     let tried = Tried::new(&key, address_of(&request));
     let now = state.clock.now();
 

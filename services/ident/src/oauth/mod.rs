@@ -2,4 +2,4 @@
 
 pub(crate) mod api;
 pub(crate) mod metadata;
-mod request;
+pub(crate) mod request;

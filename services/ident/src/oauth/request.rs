@@ -23,7 +23,7 @@ use crate::state::State;
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// An error of RFC 6749, 5.2, or a problem of ours.
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     OAuth(StatusCode, &'static str, &'static str),
     /// The client is another; whether it tried by the header Basic.
     Client {
@@ -38,19 +38,19 @@ impl<E: Into<Problem>> From<E> for Refusal {
     }
 }
 
-pub(super) fn invalid_request(description: &'static str) -> Refusal {
+pub(crate) fn invalid_request(description: &'static str) -> Refusal {
     Refusal::OAuth(StatusCode::BAD_REQUEST, "invalid_request", description)
 }
 
 /// An error document (RFC 6749, 5.2).
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct OAuthError {
+pub(crate) struct OAuthError {
     #[schema(example = "invalid_grant")]
     error: &'static str,
     error_description: &'static str,
 }
 
-pub(super) fn answered(result: Result<HttpResponse, Refusal>) -> Result<HttpResponse, Problem> {
+pub(crate) fn answered(result: Result<HttpResponse, Refusal>) -> Result<HttpResponse, Problem> {
     match result {
         Ok(answer) => Ok(answer),
         Err(Refusal::Problem(problem)) => Err(problem),
@@ -74,9 +74,9 @@ pub(super) fn answered(result: Result<HttpResponse, Refusal>) -> Result<HttpResp
     }
 }
 
-pub(super) type Form = BTreeMap<String, String>;
+pub(crate) type Form = BTreeMap<String, String>;
 
-pub(super) fn form(request: &HttpRequest, body: &[u8]) -> Result<Form, Refusal> {
+pub(crate) fn form(request: &HttpRequest, body: &[u8]) -> Result<Form, Refusal> {
     if media_type(request).as_deref() != Some("application/x-www-form-urlencoded") {
         return Err(invalid_request(
             "the body must be application/x-www-form-urlencoded",
@@ -93,7 +93,7 @@ pub(super) fn form(request: &HttpRequest, body: &[u8]) -> Result<Form, Refusal> 
 }
 
 /// The client that makes the request.
-pub(super) async fn authenticated(
+pub(crate) async fn authenticated(
     state: &State,
     request: &HttpRequest,
     form: &Form,
@@ -105,7 +105,7 @@ pub(super) async fn authenticated(
 
 /// What the client authenticates with, in one of the ways and not in two (RFC 6749, 2.3), and
 /// whether it is the header Basic.
-pub(super) fn presented(request: &HttpRequest, form: &Form) -> Result<(Presented, bool), Refusal> {
+pub(crate) fn presented(request: &HttpRequest, form: &Form) -> Result<(Presented, bool), Refusal> {
     let posted = form.get("client_secret").cloned().map(SecretString::from);
     let signature = match (
         form.get("client_assertion_type").map(String::as_str),
@@ -153,7 +153,7 @@ pub(super) fn presented(request: &HttpRequest, form: &Form) -> Result<(Presented
 }
 
 /// Both halves are encoded as in a form before they are joined (RFC 6749, 2.3.1).
-pub(super) fn basic(credentials: &str) -> Option<(String, SecretString)> {
+pub(crate) fn basic(credentials: &str) -> Option<(String, SecretString)> {
     let (scheme, encoded) = credentials.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("Basic") {
         return None;

@@ -181,14 +181,13 @@ pub(crate) async fn show(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = id_of(&path)?;
-    let client = state.reader.client().await?;
-    let user = store::find(&*client, id).await?.ok_or_else(no_such_user)?;
+    let user = state.users.find(id).await?.ok_or_else(no_such_user)?;
     let tag = EntityTag::new_strong(user.tag());
     if is_known(&request, &tag) {
         let mut answer = HttpResponse::NotModified();
         return Ok(with_tag(&mut answer, &tag).finish());
     }
-    Ok(with_tag(&mut HttpResponse::Ok(), &tag).json(user))
+    Ok(with_tag(&mut HttpResponse::Ok(), &tag).json(&*user))
 }
 
 /// Change a record

@@ -1,12 +1,12 @@
 //! People's records with their linked accounts (docs/ident.md, "Records").
 
 pub(crate) mod api;
-mod media;
-mod model;
-mod patch;
-mod query;
+pub(crate) mod media;
+pub(crate) mod model;
+pub(crate) mod patch;
+pub(crate) mod query;
 mod store;
-mod tags;
+pub(crate) mod tags;
 mod words;
 
 pub(crate) use api::{delete_user, id_of, no_such_user, not_valid, refused};
@@ -14,4 +14,4 @@ pub use model::ServiceName;
 pub(crate) use model::{Account as LinkedAccount, Draft, User, checked_text};
 pub(crate) use patch::Patch;
 pub(crate) use query::ListQuery;
-pub(crate) use store::{find, find_for_update, insert, list, place_of_token, update};
+pub(crate) use store::{ById, find, find_for_update, insert, list, place_of_token, update};

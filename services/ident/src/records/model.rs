@@ -295,6 +295,10 @@ fn required_email(members: &mut Map<String, Value>, errors: &mut Vec<Invalid>) -
         errors.push(Invalid::new("/email", detail));
         return None;
     }
+    if email.key.is_empty() {
+        errors.push(Invalid::new("/email", "must not be empty"));
+        return None;
+    }
     Some(email)
 }
 

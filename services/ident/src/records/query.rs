@@ -1,5 +1,7 @@
 //! The query of a list of records: filters and pages.
 
+use std::collections::HashSet;
+
 use actix_web::http::header::HeaderValue;
 use identity_core::http::{Invalid, Problem};
 use url::form_urlencoded;
@@ -114,7 +116,7 @@ impl ListQuery {
 #[derive(Default)]
 struct Reading {
     query: ListQuery,
-    seen: Vec<String>,
+    seen: HashSet<String>,
     service: Option<ServiceName>,
     service_id: Option<String>,
     errors: Vec<Invalid>,
@@ -122,11 +124,10 @@ struct Reading {
 
 impl Reading {
     fn parameter(&mut self, name: &str, value: &str) {
-        let read = if self.seen.iter().any(|seen| seen == name) {
-            Err("is given twice".to_owned())
-        } else {
-            self.seen.push(name.to_owned());
+        let read = if self.seen.insert(name.to_owned()) {
             self.value(name, value)
+        } else {
+            Err("is given twice".to_owned())
         };
         match read {
             Ok(()) if matches!(name, "email" | "name" | "service" | "service_id") => {
@@ -165,7 +166,7 @@ impl Reading {
     }
 
     fn finish(mut self) -> Result<ListQuery, Vec<Invalid>> {
-        let seen = |name: &str| self.seen.iter().any(|seen| seen == name);
+        let seen = |name: &str| self.seen.contains(name);
         for (name, other) in [("service", "service_id"), ("service_id", "service")] {
             if seen(name) && !seen(other) {
                 self.errors.push(Invalid::new(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use identity_core::crypto::fernet::Keys;
 use identity_core::db::tokio_postgres::types::{ToSql, Type};
 use identity_core::db::tokio_postgres::{self, Row};
-use identity_core::db::{Error, ErrorKind, GenericClient};
+use identity_core::db::{Client, Error, ErrorKind, GenericClient, Lookup};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -72,6 +72,25 @@ pub async fn find(client: &impl GenericClient, id: i64) -> Result<Option<User>, 
         .as_ref()
         .map(user_of)
         .transpose()
+}
+
+/// Users by id, for many requests at once.
+#[derive(Debug)]
+pub(crate) enum ById {}
+
+impl Lookup for ById {
+    type Key = i64;
+    type Found = User;
+
+    async fn find(client: &Client, ids: &[i64]) -> Result<Vec<(i64, User)>, Error> {
+        let statement = client
+            .prepare_cached(&format!("SELECT {USER} FROM users u WHERE u.id = ANY($1)"))
+            .await?;
+        let rows = client.query(&statement, &[&ids]).await?;
+        rows.iter()
+            .map(|row| user_of(row).map(|user| (user.id, user)))
+            .collect()
+    }
 }
 
 /// The user, locked until the transaction ends.

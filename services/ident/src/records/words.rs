@@ -1,16 +1,19 @@
 //! How texts are compared: addresses as a whole, names by the beginnings of their words.
 
+use identity_core::http::names::is_invisible;
 use unicode_normalization::UnicodeNormalization;
 
 /// The most bytes of a word by which a name is found; Postgres takes 2046.
 const LONGEST_WORD: usize = 2000;
 
-/// A text as it is compared: normalised (NFKC), and regardless of case.
+/// A text as it is compared: normalised (NFKC), regardless of case, and without what cannot be seen.
 ///
 /// By way of the large letters, since of one there can be several small ones (σ and ς), or a small
 /// letter can be two large ones (ß).
 pub fn comparable(text: &str) -> String {
-    text.nfkc()
+    text.chars()
+        .filter(|character| !is_invisible(*character))
+        .nfkc()
         .flat_map(char::to_lowercase)
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)

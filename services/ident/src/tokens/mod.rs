@@ -1,8 +1,8 @@
 //! Signed tokens for people and machines: issued, refreshed in families, revoked, verified.
 
 pub(crate) mod api;
-mod authority;
-mod model;
+pub(crate) mod authority;
+pub(crate) mod model;
 mod refresh;
 mod store;
 mod sync;

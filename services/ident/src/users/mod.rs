@@ -2,7 +2,8 @@
 
 pub(crate) mod api;
 pub mod commands;
-mod model;
+pub(crate) mod model;
 mod store;
 
+pub(crate) use model::Username;
 pub(crate) use store::{email_of, find_by_username, permissions_of, update_password_hash};

@@ -1,6 +1,7 @@
 //! A person with credentials, and what makes them valid.
 
 use identity_core::http::Invalid;
+use identity_core::http::names::{is_invisible, mixes_alphabets};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -53,13 +54,15 @@ pub struct Username {
 }
 
 impl Username {
-    /// A name of any form; only its comparison is ours.
+    /// A name of any form; only its comparison is ours: normalised (NFKC), in lower case, and without what cannot be
+    /// seen.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let text = text.trim();
+        let seen = text.chars().filter(|character| !is_invisible(*character));
         Self {
             text: text.to_owned(),
-            key: text.nfkc().collect::<String>().to_lowercase(),
+            key: seen.nfkc().collect::<String>().to_lowercase(),
         }
     }
 }
@@ -100,7 +103,14 @@ impl CredentialsChange {
 
 fn username(value: &Value) -> Result<Username, String> {
     let text = value.as_str().ok_or("expected a text")?;
-    checked_text(text, LONGEST_USERNAME).map(|text| Username::new(&text))
+    let username = Username::new(&checked_text(text, LONGEST_USERNAME)?);
+    if username.key.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if mixes_alphabets(&username.text) {
+        return Err("must not mix letters of alphabets that look alike in one word".to_owned());
+    }
+    Ok(username)
 }
 
 fn password(value: Value) -> Result<SecretString, String> {
