@@ -1,0 +1,55 @@
+//! Clients that go on asking until they are told to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use identity_core::crypto::random;
+use tokio::task::JoinSet;
+
+/// Whether a client shall go on.
+#[derive(Debug, Clone)]
+pub struct Running(Arc<AtomicBool>);
+
+impl Running {
+    /// Whether to ask once more.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Clients at work.
+#[derive(Debug)]
+pub struct Load {
+    running: Running,
+    clients: JoinSet<()>,
+}
+
+impl Load {
+    /// Starts `count` clients, each of which is told its number.
+    pub fn start<F>(count: usize, client: impl Fn(usize, Running) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let running = Running(Arc::new(AtomicBool::new(true)));
+        let mut clients = JoinSet::new();
+        for number in 0..count {
+            clients.spawn(client(number, running.clone()));
+        }
+        Self { running, clients }
+    }
+
+    /// Lets every client end what it has begun.
+    pub async fn stop(mut self) {
+        self.running.0.store(false, Ordering::Relaxed);
+        while let Some(ended) = self.clients.join_next().await {
+            ended.expect("the client ends well");
+        }
+    }
+}
+
+/// A random number below `limit`.
+#[must_use]
+pub fn random_below(limit: u64) -> u64 {
+    u64::from_le_bytes(random::bytes()) % limit
+}

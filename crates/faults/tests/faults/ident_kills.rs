@@ -1,0 +1,34 @@
+//! ident, killed under load.
+
+use std::time::{Duration, Instant};
+
+use faults::{Instance, random_below, short_or_full, tell};
+use identity_testkit::TestDatabase;
+
+use crate::people::{People, settings};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ident_that_is_killed_under_load_loses_nothing_and_leaves_nothing_half_done() {
+    let kills = short_or_full(5, 50);
+    let database = TestDatabase::empty().await;
+    let mut ident = Instance::start("ident", &settings(&database.url())).await;
+    let people = People::at(&[&ident.url]);
+    let load = people.busy(8);
+    let mut slowest = Duration::ZERO;
+    for _ in 0..kills {
+        tokio::time::sleep(Duration::from_millis(100 + random_below(400))).await;
+        ident.kill();
+        let began = Instant::now();
+        ident.start_again().await;
+        slowest = slowest.max(began.elapsed());
+    }
+    load.stop().await;
+    ident.kill();
+    let agreed = people.agree(&database.url()).await;
+    let unknown = people.ledger.tally().broken;
+    assert!(unknown >= kills, "every kill meets requests under way: {unknown}");
+    tell(
+        "ident killed",
+        &format!("{kills} kills, again ready after {slowest:?} at most; {agreed}"),
+    );
+}
