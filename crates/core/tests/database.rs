@@ -38,7 +38,7 @@ fn settings(keys: &[&str]) -> Postgres {
 }
 
 async fn open(keys: &[&str]) -> Result<Database, Failure> {
-    Database::open("test", &settings(keys), 0).await
+    Database::open("test", &settings(keys)).await
 }
 
 async fn opened(database: &TestDatabase) -> Database {

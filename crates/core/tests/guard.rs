@@ -39,7 +39,7 @@ async fn serve(settings: Settings, runtime: Runtime) -> Result<(), Failure> {
     let service = server::Service {
         form: problem::rfc9457,
         openapi: OpenApi::new(Info::new("failing", "1"), Paths::new()),
-        database: Database::open("failing", &base.database.postgres, 1).await?,
+        database: Database::open("failing", &base.database.postgres).await?,
         metrics: Metrics::new("failing"),
     };
     server::serve(&base, service, runtime, routes).await

@@ -12,7 +12,7 @@ const MARK: &str = "made by cargo dev, which drops it with --fresh";
 /// A connection with the settings of any of the services.
 pub async fn connect(settings: &Settings) -> Result<Client, Failure> {
     let base = Base::read(settings)?;
-    let opened = Database::open("dev", &base.database.postgres, 1).await;
+    let opened = Database::open("dev", &base.database.postgres).await;
     let database = opened.map_err(|failure| Failure::Other(format!("DATABASE_URL: {failure}")))?;
     database.connect().await.map_err(because)
 }

@@ -47,7 +47,7 @@ pub struct Instance {
 /// As [`Database::open`].
 pub async fn open(config: &Config) -> Result<Database, Failure> {
     let base = &config.base;
-    Database::open("ident", &base.database.postgres, base.server.worker_count()).await
+    Database::open("ident", &base.database.postgres).await
 }
 
 /// Applies outstanding migrations and gives their names.

@@ -135,7 +135,7 @@ impl State {
         Self {
             users: Gathered::new(&reader),
             reader,
-            shared: shared.clone(),
+            shared: Shared { database: shared.database.of_worker(8), ..shared.clone() },
             verified: Mutex::default(),
         }
     }

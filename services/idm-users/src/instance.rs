@@ -3,12 +3,9 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use data_encoding::BASE64;
-use hmac::{Hmac, KeyInit, Mac};
 use identity_core::clock::Clock;
 use identity_core::config::Base;
 use identity_core::config::values::Span;
-use identity_core::crypto::fernet::{Keys, Raw};
 use identity_core::crypto::issuer::Issuers;
 use identity_core::crypto::jwt::SharedKey;
 use identity_core::crypto::password::{self, Hasher};
@@ -20,14 +17,13 @@ use identity_core::metrics::Metrics;
 use identity_core::outgoing::Outgoing;
 use identity_core::runtime::Runtime;
 use identity_core::throttle::Throttle;
-use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
+use secrecy::ExposeSecret;
 
 use crate::config::{Config, Jwt};
 use crate::mail::{self, Postbox, Sender};
 use crate::setup::{self, Setup};
 use crate::state::{Counts, Shared, Signing, State};
-use crate::{answer, audit, forgotten, links, openapi, sign_in, status, subjects, users};
+use crate::{answer, audit, forgotten, links, openapi, secret, sign_in, status, subjects, users};
 
 mod migrations {
     refinery::embed_migrations!("../../migrations/idm_users");
@@ -49,7 +45,7 @@ pub struct Instance {
 /// As [`Database::open`].
 pub async fn open(config: &Config) -> Result<Database, Failure> {
     let base = &config.base;
-    Database::open("idm-users", &base.database.postgres, base.server.worker_count()).await
+    Database::open("idm-users", &base.database.postgres).await
 }
 
 /// Applies outstanding migrations and gives their names.
@@ -58,6 +54,15 @@ pub async fn open(config: &Config) -> Result<Database, Failure> {
 /// As [`migrations_of::run`].
 pub async fn migrate(database: &Database) -> Result<Vec<String>, Failure> {
     migrations_of::run(database, &migrations::migrations::runner()).await
+}
+
+/// Brings the schema up to date where the configuration says so, or sees that it is.
+///
+/// # Errors
+/// As [`migrations_of::prepare`].
+pub(crate) async fn prepare(database: &Database, config: &Base) -> Result<(), Failure> {
+    let migrations = migrations::migrations::runner();
+    migrations_of::prepare(database, &migrations, config.database.migrate).await
 }
 
 impl Instance {
@@ -83,14 +88,9 @@ impl Instance {
             None if config.base.server.bind.0.ip().is_loopback() => Setup::Open,
             None => Setup::Told,
         };
-        let database = Database::open(
-            "idm-users",
-            &config.base.database.postgres,
-            config.base.server.worker_count(),
-        )
-        .await?;
-        let migrations = migrations::migrations::runner();
-        migrations_of::prepare(&database, &migrations, config.base.database.migrate).await?;
+        let database = open(&config).await?;
+        prepare(&database, &config.base).await?;
+        secret::require(&database, &signing.at_rest, clock.now()).await?;
         let metrics = Metrics::new("idm-users");
         database.measure(&metrics);
         let queue = hasher.clone();
@@ -198,16 +198,8 @@ fn costs() -> password::Settings {
 
 fn signing(jwt: Jwt) -> Result<Signing, Failure> {
     let unusable = || Failure::configuration("jwt.secret: it cannot be used");
-    let secret = jwt.secret.expose_secret().as_bytes();
-    let key = SharedKey::new(jwt.algorithm, secret).ok_or_else(unusable)?;
-    // A key of its own purpose: nothing that the one makes can be read by the other.
-    let derived = Hmac::<Sha256>::new_from_slice(secret).map_err(|_| unusable())?;
-    let derived = derived
-        .chain_update(b"idm-users: secrets at rest")
-        .finalize()
-        .into_bytes();
-    let text = SecretString::from(BASE64.encode(&derived));
-    let at_rest = Keys::parse(&[text], Raw::Refused).map_err(|_| unusable())?;
+    let key = SharedKey::new(jwt.algorithm, jwt.secret.expose_secret().as_bytes()).ok_or_else(unusable)?;
+    let at_rest = secret::keys(&[&jwt.secret]).ok_or_else(unusable)?;
     Ok(Signing {
         key,
         algorithm: jwt.algorithm,

@@ -50,7 +50,7 @@ pub struct Instance {
 /// As [`Database::open`].
 pub async fn open(config: &Config) -> Result<Database, Failure> {
     let base = &config.base;
-    Database::open("tokenstore", &base.database.postgres, base.server.worker_count()).await
+    Database::open("tokenstore", &base.database.postgres).await
 }
 
 /// Applies outstanding migrations and gives their names.

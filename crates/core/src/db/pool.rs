@@ -30,7 +30,7 @@ impl Database {
     /// # Errors
     /// [`Failure::Configuration`] for settings that cannot work; [`Failure::Unreachable`] when
     /// Postgres does not answer within `connect_timeout`.
-    pub async fn open(service: &str, settings: &Postgres, _workers: usize) -> Result<Self, Failure> {
+    pub async fn open(service: &str, settings: &Postgres) -> Result<Self, Failure> {
         let mut settings = settings.clone();
         let parameters = connect::parameters(&mut settings, service)?;
         let connector = tls::connector(&settings)?;
@@ -92,6 +92,15 @@ impl Database {
             return Err(Error::unavailable("Postgres is known to be out of reach"));
         }
         Ok(self.pool.get().await?)
+    }
+
+    /// The same database with a pool of its own.
+    pub fn of_worker(&self, size: usize) -> Self {
+        let pool = pool(&self.hosts, &self.outage, self.settings.connect_timeout.0, size);
+        Self {
+            pool: pool.unwrap_or_else(|_| self.pool.clone()),
+            ..self.clone()
+        }
     }
 
     /// The shared connection of one worker, opened at its first use.

@@ -91,7 +91,7 @@ impl Databases {
 /// Opens our own database without bringing it up to date.
 async fn connect_own(config: &Config) -> Result<Database, Failure> {
     let base = &config.base;
-    Database::open("eida-auth", &base.database.postgres, base.server.worker_count()).await
+    Database::open("eida-auth", &base.database.postgres).await
 }
 
 async fn open_own(config: &Config) -> Result<Database, Failure> {
@@ -118,7 +118,7 @@ pub async fn migrate(config: &Config) -> Result<Vec<String>, Failure> {
 }
 
 async fn open_external(config: &Config, section: &str, postgres: &Postgres) -> Result<Database, Failure> {
-    let opened = Database::open("eida-auth", postgres, config.base.server.worker_count()).await;
+    let opened = Database::open("eida-auth", postgres).await;
     opened.map_err(|failure| match failure {
         Failure::Unreachable(cause) => Failure::Unreachable(format!("{section}: {cause}")),
         Failure::Configuration(what) => Failure::Configuration(what.replace("database.postgres", section)),
