@@ -88,7 +88,7 @@ impl Instance {
             None if config.base.server.bind.0.ip().is_loopback() => Setup::Open,
             None => Setup::Told,
         };
-        let database = open(&config).await?;
+        let database = Database::open("idm-users", &config.base.database.postgres).await?;
         prepare(&database, &config.base).await?;
         secret::require(&database, &signing.at_rest, clock.now()).await?;
         let metrics = Metrics::new("idm-users");

@@ -2,7 +2,7 @@
 //! of all changes.
 //!
 //! The folders are what it does: `sign_in`, `setup` (the first administrator), `users`, `forgotten`
-//! (passwords), `subjects`, `links`, `audit`, `mail`, `status`. [`run`] serves one instance, for
+//! (passwords), `subjects`, `links`, `audit`, `mail`, `status`, `secret`. [`run`] serves one instance, for
 //! `main`, for tests and for the development launcher alike.
 
 mod access;
@@ -14,6 +14,7 @@ mod instance;
 mod links;
 mod mail;
 mod openapi;
+pub mod secret;
 mod setup;
 mod sign_in;
 mod state;

@@ -11,6 +11,7 @@ use identity_core::telemetry;
 use idm_users::Instance;
 use idm_users::audit::commands::{self as audit, AuditCommand};
 use idm_users::config::{Config, SCHEMA};
+use idm_users::secret::commands::{self as secret, SecretCommand};
 use idm_users::subjects::commands::{self as subjects, SubjectsCommand};
 use idm_users::users::commands::{self as users, UsersCommand};
 use idm_users::users::import::{self, CreateUsers};
@@ -40,6 +41,9 @@ enum Asked {
     /// Check and export the audit trail
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Change `jwt.secret`
+    #[command(subcommand)]
+    Secret(SecretCommand),
 }
 
 fn main() -> ExitCode {
@@ -82,5 +86,6 @@ async fn program(Arguments { options, command }: Arguments) -> Result<(), Failur
         }
         Asked::Subjects(command) => subjects::run(command, &idm_users::open(&config?).await?).await,
         Asked::Audit(command) => audit::run(command, &idm_users::open(&config?).await?).await,
+        Asked::Secret(command) => secret::run(command, &config?).await,
     }
 }

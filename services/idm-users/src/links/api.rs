@@ -240,7 +240,7 @@ pub(super) fn parse_id(text: &str) -> Result<Uuid, Problem> {
 }
 
 /// Where a link's own secret is kept.
-pub(super) fn secret_place(link: Uuid) -> String {
+pub(crate) fn secret_place(link: Uuid) -> String {
     format!("links.secret.{link}")
 }
 

@@ -6,3 +6,5 @@ pub(crate) mod establish;
 pub(crate) mod jwt;
 mod model;
 mod store;
+
+pub(crate) use api::secret_place;

@@ -8,6 +8,7 @@ mod worker;
 
 pub(crate) use model::Mail;
 pub(crate) use sender::Sender;
+pub(crate) use store::place;
 pub(crate) use worker::Worker;
 
 use std::sync::Arc;

@@ -18,7 +18,7 @@ pub(super) struct Claimed {
 }
 
 /// Where the content of a mail is kept.
-pub(super) fn place(id: Uuid) -> String {
+pub(crate) fn place(id: Uuid) -> String {
     format!("mails.content.{id}")
 }
 

@@ -138,7 +138,7 @@ async fn migrations_are_applied_once_by_their_command() {
     assert!(
         String::from_utf8(first.stdout)
             .unwrap()
-            .contains("1 migrations applied")
+            .contains("2 migrations applied")
     );
     let second = ran(&settings, &["migrate"]).await;
     assert!(

@@ -60,7 +60,7 @@ impl Caught {
 }
 
 /// Settings for a server at this port, which speaks no TLS.
-fn smtp(port: u16) -> [String; 4] {
+pub fn smtp(port: u16) -> [String; 4] {
     [
         "mail.transport=smtp".to_owned(),
         "mail.server=127.0.0.1".to_owned(),

@@ -14,6 +14,7 @@ mod lists;
 mod mails;
 mod people;
 mod races;
+mod secret;
 mod setup;
 mod sign_in;
 mod status;
