@@ -135,7 +135,7 @@ impl State {
         Self {
             users: Gathered::new(&reader),
             reader,
-            shared: Shared { database: shared.database.of_worker(8), ..shared.clone() },
+            shared: shared.clone(),
             verified: Mutex::default(),
         }
     }

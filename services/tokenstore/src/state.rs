@@ -6,7 +6,7 @@ use std::time::Duration;
 use identity_core::clock::Clock;
 use identity_core::crypto::fernet::Keys;
 use identity_core::crypto::issuer::Issuers;
-use identity_core::db::{Database, Reader};
+use identity_core::db::{Database, Gathered, Reader};
 use identity_core::http::Problem;
 use identity_core::metrics::Metrics;
 use identity_core::outgoing::Outgoing;
@@ -19,6 +19,7 @@ use crate::audit::Recorder;
 use crate::config;
 use crate::cookies::Cookies;
 use crate::links::Refresher;
+use crate::links::store::ByKey;
 use crate::login::bearer::Remembered;
 use crate::outbox::Outbox;
 use crate::providers::{Provider, Providers};
@@ -93,6 +94,8 @@ pub struct State {
     shared: Shared,
     /// The worker's own connection for reads of one statement.
     pub(crate) reader: Reader,
+    /// Links, found over it for many requests at once.
+    pub(crate) links: Gathered<ByKey>,
     /// Bearer tokens that this worker has verified.
     pub(crate) remembered: Remembered,
 }
@@ -127,8 +130,10 @@ impl State {
     /// The state of one more worker.
     #[must_use]
     pub fn of_worker(shared: &Shared) -> Self {
+        let reader = shared.database.reader();
         Self {
-            reader: shared.database.reader(),
+            links: Gathered::new(&reader),
+            reader,
             shared: shared.clone(),
             remembered: Remembered::default(),
         }

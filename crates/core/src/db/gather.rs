@@ -4,7 +4,7 @@
 //! lonely lookup waits for nothing; of many, each costs Postgres and the network a fraction of what
 //! it would cost alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ pub trait Lookup: 'static {
     /// What a row is read as.
     type Found: Send + Sync + 'static;
 
-    /// Those of `keys` that exist, in any order. Reads only, in one statement.
+    /// Those of `keys` that exist, in any order. Reads only, in one statement. No key comes twice.
     fn find(
         client: &Client,
         keys: &[Self::Key],
@@ -121,15 +121,18 @@ async fn see_to<L: Lookup>(reader: Reader, seeing: Seeing<L>) {
         if asked.is_empty() {
             return;
         }
-        let keys: Vec<L::Key> = asked.iter().map(|(key, _)| key.clone()).collect();
+        let keys: HashSet<_> = asked.iter().map(|(key, _)| key).collect();
+        let keys: Vec<L::Key> = keys.into_iter().cloned().collect();
         let answer = match reader.client().await {
             Ok(client) => L::find(&client, &keys).await,
             Err(error) => Err(error),
         };
         match answer {
             Ok(found) => {
-                let found: HashMap<_, _> =
-                    found.into_iter().map(|(key, found)| (key, Arc::new(found))).collect();
+                let found: HashMap<_, _> = found
+                    .into_iter()
+                    .map(|(key, found)| (key, Arc::new(found)))
+                    .collect();
                 for (key, answer) in asked {
                     // Who asked may have gone.
                     let _ = answer.send(Ok(found.get(&key).cloned()));

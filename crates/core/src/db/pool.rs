@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{BuildError, Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    BuildError, Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
+};
 use tokio::sync::Mutex;
 
 use super::hosts::Hosts;
@@ -92,15 +94,6 @@ impl Database {
             return Err(Error::unavailable("Postgres is known to be out of reach"));
         }
         Ok(self.pool.get().await?)
-    }
-
-    /// The same database with a pool of its own.
-    pub fn of_worker(&self, size: usize) -> Self {
-        let pool = pool(&self.hosts, &self.outage, self.settings.connect_timeout.0, size);
-        Self {
-            pool: pool.unwrap_or_else(|_| self.pool.clone()),
-            ..self.clone()
-        }
     }
 
     /// The shared connection of one worker, opened at its first use.

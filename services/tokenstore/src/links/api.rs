@@ -204,11 +204,7 @@ pub async fn token(
         }
     };
     let key = LinkKey::new(&caller.person, &id);
-    let link = {
-        let client = state.reader.client().await?;
-        store::find(&*client, &key).await?
-    };
-    let Some(link) = link else {
+    let Some(link) = state.links.find(key.clone()).await? else {
         return Err(refused(NoToken::NotLinked));
     };
     let token = match link.fit(state.clock.now(), wanted) {

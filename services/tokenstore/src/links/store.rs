@@ -1,7 +1,7 @@
 //! Links in Postgres.
 
 use identity_core::db::tokio_postgres::Row;
-use identity_core::db::{Error, GenericClient};
+use identity_core::db::{Client, Error, GenericClient, Lookup};
 use jiff::Timestamp;
 
 use super::model::{Link, LinkKey, NewLink, Sealed};
@@ -42,6 +42,33 @@ pub async fn find(client: &impl GenericClient, key: &LinkKey) -> Result<Option<L
         .query_opt(&statement, &[issuer, subject, &key.provider])
         .await?;
     row.as_ref().map(link).transpose()
+}
+
+/// Links by whose and to which provider they are, for many requests at once.
+#[derive(Debug)]
+pub enum ByKey {}
+
+impl Lookup for ByKey {
+    type Key = LinkKey;
+    type Found = Link;
+
+    async fn find(client: &Client, keys: &[LinkKey]) -> Result<Vec<(LinkKey, Link)>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM links
+             JOIN unnest($1::text[], $2::text[], $3::text[]) AS wanted (issuer, subject, provider)
+                 USING (issuer, subject, provider)"
+        );
+        let statement = client.prepare_cached(&sql).await?;
+        let issuers: Vec<_> = keys.iter().map(|key| key.person.issuer.as_str()).collect();
+        let subjects: Vec<_> = keys.iter().map(|key| key.person.subject.as_str()).collect();
+        let providers: Vec<_> = keys.iter().map(|key| key.provider.as_str()).collect();
+        let rows = client
+            .query(&statement, &[&issuers, &subjects, &providers])
+            .await?;
+        rows.iter()
+            .map(|row| link(row).map(|link| (link.key.clone(), link)))
+            .collect()
+    }
 }
 
 /// All links of `person`.
