@@ -144,13 +144,17 @@ impl Work {
         if mapped.is_empty() {
             return Ok(Reached::Nothing(Issued::NotMapped));
         }
-        lock_login(&auth, &self.login).await.map_err(nothing_yet)?;
+        lock_login(&auth, Half::Account, &self.login)
+            .await
+            .map_err(nothing_yet)?;
         let mut privilege_client = databases.privileges.client().await.map_err(nothing_yet)?;
         let privileges = privilege_client
             .transaction()
             .await
             .map_err(|error| nothing_yet(error.into()))?;
-        lock_login(&privileges, &self.login).await.map_err(nothing_yet)?;
+        lock_login(&privileges, Half::Privileges, &self.login)
+            .await
+            .map_err(nothing_yet)?;
         let known = known(&privileges, tables, mapped).await.map_err(nothing_yet)?;
         if known.ids.is_empty() {
             return Ok(Reached::Nothing(Issued::NotMapped));
@@ -286,10 +290,22 @@ async fn execute(
     client.execute(&statement, values).await
 }
 
-/// Waits until no other transaction works on `login`, also one whose end was never heard of.
-async fn lock_login(transaction: &impl GenericClient, login: &str) -> Result<(), Error> {
+/// Of what a transaction locks a login. Where both databases are the same one, two locks of one name would wait
+/// for each other for ever: their transactions are of one request.
+#[derive(Debug, Clone, Copy)]
+enum Half {
+    Account,
+    Privileges,
+}
+
+/// Waits until no other transaction works on this half of `login`, also one whose end was never heard of.
+async fn lock_login(transaction: &impl GenericClient, half: Half, login: &str) -> Result<(), Error> {
     let sql = "SELECT pg_advisory_xact_lock($1)";
-    execute(transaction, sql, &[&lock::key("eida-auth login", login)]).await?;
+    let purpose = match half {
+        Half::Account => "eida-auth login",
+        Half::Privileges => "eida-auth privileges of login",
+    };
+    execute(transaction, sql, &[&lock::key(purpose, login)]).await?;
     Ok(())
 }
 
@@ -370,7 +386,7 @@ pub(crate) async fn end_privileges(
 ) -> Result<(), Error> {
     let mut client = database.client().await?;
     let transaction = client.transaction().await?;
-    lock_login(&transaction, login).await?;
+    lock_login(&transaction, Half::Privileges, login).await?;
     let sql = format!("DELETE FROM {} WHERE {} = $1", tables.privileges, tables.login);
     execute(&transaction, &sql, &[&login]).await?;
     transaction.commit().await?;
@@ -381,7 +397,7 @@ pub(crate) async fn end_privileges(
 pub(crate) async fn end_account(database: &Database, accounts: &Accounts, login: &str) -> Result<(), Error> {
     let mut client = database.client().await?;
     let transaction = client.transaction().await?;
-    lock_login(&transaction, login).await?;
+    lock_login(&transaction, Half::Account, login).await?;
     let Accounts {
         users,
         credentials,

@@ -243,6 +243,27 @@ async fn a_login_is_written_into_both_databases_with_no_more_than_the_originals_
 }
 
 #[tokio::test]
+async fn both_databases_can_be_the_same_one() {
+    let centre = Centre::new().await;
+    let auth = centre.auth().await;
+    auth.batch_execute(&INVENTORY.replace("{role}", &centre.role))
+        .await
+        .unwrap();
+    let url = centre.as_role(&centre.database(0).url());
+    let same = ["authdb", "privilegedb"].map(|section| format!("{section}.url={url}"));
+    let signer = Signer::new();
+    let eida = centre.start_with(&signer, &same, &[]).await;
+    let (login, _) = login(&eida, signer.token(&eida, PATH, 86400, "")).await;
+    let sql = format!(
+        "SELECT network FROM eida_temp_users JOIN users ON login = eida_temp_users.name WHERE login = '{login}'"
+    );
+    assert_eq!(row(&auth, &sql).await, serde_json::json!({"network": "Z3"}));
+    eida.clock.advance(std::time::Duration::from_secs(86401));
+    let cleaned = eida.get("/cleanup").send().await.unwrap().text().await.unwrap();
+    assert_eq!(cleaned, "Deleted 1 temporary accounts.");
+}
+
+#[tokio::test]
 async fn without_a_database_of_our_own_two_suffice() {
     let centre = Centre::new().await;
     let (eida, signer) = centre
