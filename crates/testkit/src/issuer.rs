@@ -21,11 +21,17 @@ impl ForeignIssuer {
     /// Starts one with a new key of `algorithm`.
     #[must_use]
     pub fn start(algorithm: Algorithm) -> Self {
+        Self::with_key(generate(algorithm))
+    }
+
+    /// Starts one with a key that is given.
+    #[must_use]
+    pub fn with_key(key: SigningKey) -> Self {
         let receiver = Receiver::start();
         let issuer = Self {
             url: receiver.url.clone(),
             receiver,
-            key: Arc::new(Mutex::new(generate(algorithm))),
+            key: Arc::new(Mutex::new(key)),
         };
         issuer.answer();
         issuer

@@ -100,8 +100,11 @@ impl Issuer {
     /// # Errors
     /// [`Refused`], also when its keys cannot be had.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Claims<Value>, Refused> {
-        let kid = jwt::header(token)?.kid;
-        let key = self.key(kid.as_deref(), now).await?;
+        let header = jwt::header(token)?;
+        if !header.may_be_access_token() || jwt::is_id_token(token) {
+            return Err(Refused("it is a token for another purpose".to_owned()));
+        }
+        let key = self.key(header.kid.as_deref(), now).await?;
         let audiences = [self.settings.audience.as_str()];
         let expected = Expected {
             issuer: &self.settings.issuer,

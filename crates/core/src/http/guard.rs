@@ -132,7 +132,7 @@ impl Guard {
         unless_set(header::REFERRER_POLICY, "no-referrer");
         unless_set(
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
         );
         unless_set(header::CACHE_CONTROL, "no-store");
         unless_set(

@@ -58,10 +58,11 @@ impl Username {
     /// seen.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        let text = text.trim();
+        // Postgres takes no NUL, and no name has a control character.
+        let text = text.trim().replace('\0', "\u{1}");
         let seen = text.chars().filter(|character| !is_invisible(*character));
         Self {
-            text: text.to_owned(),
+            text: text.clone(),
             key: seen.nfkc().collect::<String>().to_lowercase(),
         }
     }

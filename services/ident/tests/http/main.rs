@@ -2,6 +2,7 @@
 
 mod access;
 mod access_tokens;
+mod account_attacks;
 mod callers;
 mod clients;
 mod configuration;
@@ -30,6 +31,7 @@ mod refused_patches;
 mod refused_settings;
 mod requests;
 mod starts;
+mod token_attacks;
 mod tokens;
 mod users;
 

@@ -110,20 +110,39 @@ pub struct Header {
     pub algorithm: String,
     /// `kid`
     pub kid: Option<String>,
+    /// `typ`
+    pub typ: Option<String>,
+}
+
+impl Header {
+    /// Whether it may be an access token of an issuer that does not type its tokens as ours are: a JWT of no special
+    /// kind, or one by RFC 9068. ID tokens, logout tokens and all others that say what they are for are none
+    /// (RFC 8725, 3.11 and 3.12).
+    #[must_use]
+    pub fn may_be_access_token(&self) -> bool {
+        let Some(typ) = &self.typ else { return true };
+        let typ = typ.to_ascii_lowercase();
+        matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt")
+    }
 }
 
 /// Reads a token's header.
 ///
 /// # Errors
-/// [`TokenError`] for what is no compact JWS.
+/// [`TokenError`] for what is no compact JWS, and for one whose header demands what is not understood here
+/// (RFC 7515, 4.1.11).
 pub fn header(token: &str) -> Result<Header, TokenError> {
     if token.len() > LONGEST_TOKEN {
         return Err(TokenError::new("the token is too long"));
     }
     let metadata = Token::decode_metadata(token).map_err(TokenError::new)?;
+    if metadata.critical().is_some() {
+        return Err(TokenError::new("its header demands what is not understood here"));
+    }
     Ok(Header {
         algorithm: metadata.algorithm().to_owned(),
         kid: metadata.key_id().map(ToOwned::to_owned),
+        typ: metadata.signature_type().map(ToOwned::to_owned),
     })
 }
 
@@ -139,11 +158,39 @@ pub fn unverified_id(token: &str) -> Option<String> {
     unverified_text(token, "jti")
 }
 
+/// Whether a token has claims that only ID tokens have (OpenID Connect Core 1.0, 2): it tells a client who has signed
+/// in, and opens nothing.
+#[must_use]
+pub fn is_id_token(token: &str) -> bool {
+    let claims = unverified_claims(token).unwrap_or_default();
+    ["nonce", "at_hash", "c_hash"]
+        .iter()
+        .any(|claim| claims.get(claim).is_some_and(|value| !value.is_null()))
+}
+
+/// The last second of the year 9999.
+const LATEST: f64 = 253_402_300_799.0;
+
+/// Whether all moments that a token names are some: jwt-simple lets numbers beyond 64 bits overflow.
+fn has_plausible_moments(token: &str) -> bool {
+    let claims = unverified_claims(token).unwrap_or_default();
+    ["exp", "nbf", "iat"].iter().all(|name| match claims.get(name) {
+        None | Some(Value::Null) => true,
+        Some(moment) => moment
+            .as_f64()
+            .is_some_and(|moment| (0.0..=LATEST).contains(&moment)),
+    })
+}
+
 fn unverified_text(token: &str, claim: &str) -> Option<String> {
+    let claims = unverified_claims(token)?;
+    claims.get(claim)?.as_str().map(ToOwned::to_owned)
+}
+
+fn unverified_claims(token: &str) -> Option<Value> {
     if token.len() > LONGEST_TOKEN {
         return None;
     }
     let payload = BASE64URL_NOPAD.decode(token.split('.').nth(1)?.as_bytes()).ok()?;
-    let claims: Value = serde_json::from_slice(&payload).ok()?;
-    claims.get(claim)?.as_str().map(ToOwned::to_owned)
+    serde_json::from_slice(&payload).ok()
 }

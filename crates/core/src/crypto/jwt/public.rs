@@ -15,7 +15,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Algorithm, Claims, Expected, KeyError, LONGEST_TOKEN, TokenError, header, seconds};
+use super::{
+    Algorithm, Claims, Expected, KeyError, LONGEST_TOKEN, TokenError, has_plausible_moments, header, seconds,
+};
 
 /// How far another's clock may differ from ours.
 const CLOCK_TOLERANCE_SECONDS: u64 = 60;
@@ -192,6 +194,9 @@ impl PublicKey {
             PublicKind::Ed25519(key) => key.verify_token(token, options),
         };
         let claims = verified.map_err(TokenError::new)?;
+        if !has_plausible_moments(token) {
+            return Err(TokenError::new("it names moments that there are not"));
+        }
         let missing = |claim: &str| TokenError::new(format!("{claim} is missing"));
         let moment = |at: Duration| {
             i64::try_from(at.as_secs())
