@@ -393,6 +393,37 @@ async fn when_the_host_in_use_falls_silent_another_takes_over() {
     watching.abort();
 }
 
+#[tokio::test]
+async fn who_waits_for_a_host_that_hangs_gets_an_error_when_another_takes_over() {
+    let database = TestDatabase::empty().await;
+    let (first, _) = database.behind_proxy();
+    let (second, _) = database.behind_proxy();
+    let addresses = [first.address.to_string(), second.address.to_string()];
+    let url = url_of(&database, &addresses.each_ref().map(String::as_str));
+    let settings = [&url, "connect_timeout=1s", "outage_exit=never", "pool_size=1"];
+    let opened = open(&settings).await.unwrap();
+    let held = opened.client().await.unwrap();
+    let watching = tokio::spawn({
+        let opened = opened.clone();
+        async move { opened.watch().await }
+    });
+    connections(&database.connect("public").await, 2).await;
+    first.silence();
+    let waiting = tokio::time::timeout(Duration::from_secs(10), held.batch_execute("SELECT 1"));
+    let error = Error::from(waiting.await.unwrap().unwrap_err());
+    assert_eq!(error.kind(), &ErrorKind::Unavailable);
+    // The pool's only place is free again.
+    drop(held);
+    opened
+        .client()
+        .await
+        .unwrap()
+        .batch_execute("SELECT 1")
+        .await
+        .unwrap();
+    watching.abort();
+}
+
 /// Returns when so many connections of the service are open.
 async fn connections(observer: &Client, count: i64) {
     eventually("connections are open", async || {

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::poll_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::watch::Outage;
 use crate::failure::causes;
 
 /// The hosts of a database. Clones share what they learnt.
@@ -23,17 +24,25 @@ struct Parts {
     parameters: Vec<Config>,
     connector: MakeRustlsConnect,
     patience: Duration,
+    outage: Outage,
     /// The one that was connected to last, and is tried first.
     last: AtomicUsize,
 }
 
 impl Hosts {
-    /// The hosts of `parameters`, to one of which a connection is made within `patience`.
-    pub(super) fn new(parameters: Vec<Config>, connector: MakeRustlsConnect, patience: Duration) -> Self {
+    /// The hosts of `parameters`, to one of which a connection is made within `patience`. It ends when it
+    /// has outlived an `outage`.
+    pub(super) fn new(
+        parameters: Vec<Config>,
+        connector: MakeRustlsConnect,
+        patience: Duration,
+        outage: Outage,
+    ) -> Self {
         Self(Arc::new(Parts {
             parameters,
             connector,
             patience,
+            outage,
             last: AtomicUsize::new(0),
         }))
     }
@@ -51,13 +60,14 @@ impl Hosts {
         &self,
         heard: &Arc<Notify>,
     ) -> Result<(Client, JoinHandle<()>), Error> {
-        let served = |connected| served(connected, heard.clone());
         let Parts {
             parameters,
             connector,
             patience,
+            outage,
             last,
         } = &*self.0;
+        let served = |connected| served(connected, heard.clone(), outage.clone());
         let share = *patience / u32::try_from(parameters.len()).unwrap_or(u32::MAX).max(1);
         let first = last.load(Ordering::Relaxed);
         let mut order: Vec<_> = parameters.iter().enumerate().collect();
@@ -86,28 +96,44 @@ impl Hosts {
 }
 
 fn served<S, T>(
-    (client, mut connection): (Client, Connection<S, T>),
+    (client, connection): (Client, Connection<S, T>),
     heard: Arc<Notify>,
+    outage: Outage,
 ) -> (Client, JoinHandle<()>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let created = Instant::now();
     let task = tokio::spawn(async move {
-        loop {
-            match poll_fn(|context| connection.poll_message(context)).await {
-                Some(Ok(AsyncMessage::Notification(_))) => heard.notify_one(),
-                // What Postgres remarks (that a table exists already) is nobody's concern.
-                Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    tracing::debug!(error = causes(&error), "a connection to Postgres ended");
-                    return;
-                }
-                None => return,
-            }
+        tokio::select! {
+            () = relay(connection, &heard) => {}
+            // A server that hangs says nothing, for as long as it is not restarted; who waits for it gets an
+            // error, and its place in the pool is free again.
+            () = outage.outlived(created) => tracing::debug!("gave up a connection from before an outage"),
         }
     });
     (client, task)
+}
+
+/// Carries statements and answers to and fro until the connection ends.
+async fn relay<S, T>(mut connection: Connection<S, T>, heard: &Notify)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        match poll_fn(|context| connection.poll_message(context)).await {
+            Some(Ok(AsyncMessage::Notification(_))) => heard.notify_one(),
+            // What Postgres remarks (that a table exists already) is nobody's concern.
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                tracing::debug!(error = causes(&error), "a connection to Postgres ended");
+                return;
+            }
+            None => return,
+        }
+    }
 }
 
 impl deadpool_postgres::Connect for Hosts {

@@ -36,8 +36,8 @@ impl Database {
         let mut settings = settings.clone();
         let parameters = connect::parameters(&mut settings, service)?;
         let connector = tls::connector(&settings)?;
-        let hosts = Hosts::new(parameters, connector, settings.connect_timeout.0);
         let outage = Outage::default();
+        let hosts = Hosts::new(parameters, connector, settings.connect_timeout.0, outage.clone());
         let pool = pool(&hosts, &outage, settings.connect_timeout.0, settings.pool_size)
             .map_err(|error| Failure::because("building the connection pool", error))?;
         let database = Self {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Database;
@@ -14,11 +15,15 @@ use crate::failure::{Failure, causes};
 /// Between two questions while all is well, and the first pause of the backoff.
 pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest pause of the backoff.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// The longest pause of the backoff. Behind a failover it is what everybody waits for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// An answer that takes longer counts as none.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// When Postgres is back, what is still under way on older connections has so long to be answered: a server
+/// that was only slow answers at once, one that is gone never.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether Postgres is out of reach now, and when it last was.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +33,7 @@ pub(super) struct Outage(Arc<State>);
 struct State {
     on: AtomicBool,
     last: Mutex<Option<std::time::Instant>>,
+    ended: Notify,
 }
 
 impl Outage {
@@ -41,6 +47,17 @@ impl Outage {
         last.is_some_and(|last| last > moment)
     }
 
+    /// Returns when an outage that came after `moment` is over, and nothing is to be expected any more of
+    /// connections from before it.
+    pub(super) async fn outlived(&self, moment: std::time::Instant) {
+        loop {
+            self.0.ended.notified().await;
+            if self.was_after(moment) {
+                return sleep(GRACE).await;
+            }
+        }
+    }
+
     fn begin_or_go_on(&self) {
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::time::Instant::now());
         self.0.on.store(true, Ordering::Relaxed);
@@ -48,6 +65,7 @@ impl Outage {
 
     fn end(&self) {
         self.0.on.store(false, Ordering::Relaxed);
+        self.0.ended.notify_waiters();
     }
 }
 
