@@ -74,6 +74,12 @@ impl Instance {
         self.process.ended().await
     }
 
+    /// The number of the process that runs now.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What the process that runs now has written to its log.
     #[must_use]
     pub fn log(&self) -> String {
@@ -88,10 +94,11 @@ impl Instance {
 
 fn command_of(service: &str, settings: &[String], arguments: &[&str]) -> Command {
     let binary = binary(service);
-    let mut command = command(binary.to_str().unwrap(), &BTreeMap::new(), arguments);
+    let mut command = command(binary.to_str().unwrap(), &BTreeMap::new(), &[]);
     for setting in settings {
         command.args(["--set", setting]);
     }
+    command.args(arguments);
     command
 }
 

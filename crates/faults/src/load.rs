@@ -40,8 +40,13 @@ impl Load {
     }
 
     /// Lets every client end what it has begun.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.running.0.store(false, Ordering::Relaxed);
+        self.finish().await;
+    }
+
+    /// Waits until every client has ended by itself.
+    pub async fn finish(mut self) {
         while let Some(ended) = self.clients.join_next().await {
             ended.expect("the client ends well");
         }

@@ -31,7 +31,7 @@ pub use forge::{Forge, forgeries, part_of, signed_by_mac, unsigned};
 pub use issuer::ForeignIssuer;
 pub use process::{Process, command, output};
 pub use provider::{Account, Answer, Provider, Refreshing, Ways};
-pub use proxy::{Proxy, Target};
+pub use proxy::{Cut, Proxy, Target};
 pub use receiver::{Behaviour, Received, Receiver};
 pub use rustix::process::Signal;
 pub use service::{Service, TestService};

@@ -1,10 +1,12 @@
-//! A network between a service and its Postgres that can be cut, and that can go silent.
+//! A network between a service and its Postgres that can be cut, also in the middle of what is said, and that can go
+//! silent.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
@@ -26,12 +28,39 @@ enum Mode {
     Silent,
 }
 
+/// When a network is cut by itself, once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cut {
+    /// When a client sends this text, before it is passed on.
+    Before(Vec<u8>),
+    /// When a client has sent this text, and it is answered: the answer is not passed on.
+    After(Vec<u8>),
+    /// When the clients have sent so many more bytes, over all connections.
+    Sent(usize),
+    /// When so many more bytes have been answered.
+    Answered(usize),
+}
+
 /// Listens until the test ends.
 #[derive(Debug)]
 pub struct Proxy {
     /// Where it is reached.
     pub address: SocketAddr,
-    mode: watch::Sender<Mode>,
+    mode: Arc<watch::Sender<Mode>>,
+    cut: Arc<Mutex<Option<Cut>>>,
+}
+
+/// What a connection knows of its proxy, which may be dropped before it.
+#[derive(Debug, Clone)]
+struct Line {
+    mode: Weak<watch::Sender<Mode>>,
+    cut: Arc<Mutex<Option<Cut>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
 }
 
 impl Proxy {
@@ -42,14 +71,19 @@ impl Proxy {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (mode, modes) = watch::channel(Mode::Passing);
+        let (mode, cut) = (Arc::new(mode), Arc::default());
+        let line = Line {
+            mode: Arc::downgrade(&mode),
+            cut: Arc::clone(&cut),
+        };
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(listen(listener, target, modes));
+            runtime.block_on(listen(listener, target, modes, line));
         });
-        Self { address, mode }
+        Self { address, mode, cut }
     }
 
     /// Closes all connections, and new ones as they come.
@@ -62,14 +96,65 @@ impl Proxy {
         self.mode.send_replace(Mode::Silent);
     }
 
+    /// Cuts as [`Proxy::cut`] does, when `when` comes.
+    pub fn cut_at(&self, when: Cut) {
+        *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(when);
+    }
+
+    /// Whether it is cut now.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        *self.mode.borrow() == Mode::Cut
+    }
+
     /// Passes everything on again that comes over new connections.
     pub fn mend(&self) {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.mode.send_replace(Mode::Passing);
     }
 }
 
+impl Line {
+    /// Whether the network is cut at `piece`, which comes from `side`, and then how much of it is passed on.
+    /// `is_asked` is the connection's own: whether its next answer is the one to be held back.
+    fn is_cut_at(&self, side: Side, piece: &[u8], is_asked: &Mutex<bool>) -> Option<usize> {
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_asked = is_asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let contains = |text: &[u8]| piece.windows(text.len().max(1)).any(|part| part == text);
+        let passed = match (&mut *cut, side) {
+            (Some(Cut::Before(text)), Side::Client) if contains(text) => 0,
+            (Some(Cut::After(text)), Side::Client) => {
+                *is_asked = *is_asked || contains(text);
+                return None;
+            }
+            (Some(Cut::After(_)), Side::Server) if *is_asked => 0,
+            (Some(Cut::Sent(left)), Side::Client) | (Some(Cut::Answered(left)), Side::Server) => {
+                if let Some(fewer) = left.checked_sub(piece.len()).filter(|fewer| *fewer > 0) {
+                    *left = fewer;
+                    return None;
+                }
+                *left
+            }
+            _ => return None,
+        };
+        *cut = None;
+        Some(passed)
+    }
+
+    fn cut(&self) {
+        if let Some(mode) = self.mode.upgrade() {
+            mode.send_replace(Mode::Cut);
+        }
+    }
+}
+
 /// Returns when the proxy is dropped.
-async fn listen(listener: std::net::TcpListener, target: Target, mut modes: watch::Receiver<Mode>) {
+async fn listen(
+    listener: std::net::TcpListener,
+    target: Target,
+    mut modes: watch::Receiver<Mode>,
+    line: Line,
+) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
         tokio::select! {
@@ -80,35 +165,45 @@ async fn listen(listener: std::net::TcpListener, target: Target, mut modes: watc
             }
             accepted = listener.accept() => {
                 if let Ok((client, _)) = accepted {
-                    tokio::spawn(carry(client, target.clone(), modes.clone()));
+                    tokio::spawn(carry(client, target.clone(), modes.clone(), line.clone()));
                 }
             }
         }
     }
 }
 
-async fn carry(client: TcpStream, target: Target, mut modes: watch::Receiver<Mode>) {
+async fn carry(client: TcpStream, target: Target, mut modes: watch::Receiver<Mode>, line: Line) {
     let mode = *modes.borrow_and_update();
     match (mode, target) {
         (Mode::Cut, _) => {}
         (Mode::Silent, _) => until_cut(&mut modes).await,
         (Mode::Passing, Target::Tcp(address)) => {
-            pass(client, TcpStream::connect(address).await, modes).await;
+            pass(client, TcpStream::connect(address).await, modes, line).await;
         }
         (Mode::Passing, Target::Unix(path)) => {
-            pass(client, UnixStream::connect(path).await, modes).await;
+            pass(client, UnixStream::connect(path).await, modes, line).await;
         }
     }
 }
 
 async fn pass(
-    mut client: TcpStream,
+    client: TcpStream,
     server: io::Result<impl AsyncRead + AsyncWrite + Unpin>,
     mut modes: watch::Receiver<Mode>,
+    line: Line,
 ) {
-    let Ok(mut server) = server else { return };
+    let Ok(server) = server else { return };
+    let (from_client, to_client) = split(client);
+    let (from_server, to_server) = split(server);
     let changed = {
-        let mut passing = std::pin::pin!(copy_bidirectional(&mut client, &mut server));
+        let is_asked = Mutex::new(false);
+        let passing = async {
+            tokio::try_join!(
+                forward(from_client, to_server, Side::Client, &line, &is_asked),
+                forward(from_server, to_client, Side::Server, &line, &is_asked),
+            )
+        };
+        let mut passing = std::pin::pin!(passing);
         tokio::select! {
             _ = &mut passing => return,
             changed = modes.wait_for(|mode| *mode != Mode::Passing) => changed.map(|mode| *mode).ok(),
@@ -116,6 +211,30 @@ async fn pass(
     };
     if changed == Some(Mode::Silent) {
         until_cut(&mut modes).await;
+    }
+}
+
+/// Passes on what comes from `side`, until its end or a cut.
+async fn forward(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    side: Side,
+    line: &Line,
+    is_asked: &Mutex<bool>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        let cut = line.is_cut_at(side, &buffer[..read], is_asked);
+        to.write_all(&buffer[..cut.unwrap_or(read)]).await?;
+        if cut.is_some() {
+            line.cut();
+            // The connection is closed with all others.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

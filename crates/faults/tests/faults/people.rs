@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use faults::{Answer, Ledger, Load, Postgres, Running, ask, client, free_port, random_below};
 use identity_testkit::eventually;
@@ -24,6 +25,8 @@ pub struct People {
     http: Client,
     /// By email address.
     pub ledger: Ledger<Person>,
+    /// In milliseconds.
+    slowest: AtomicU64,
 }
 
 /// ident on `database`, whose records are open. Nobody takes its notifications, so that all of them stay.
@@ -48,7 +51,13 @@ impl People {
             urls: urls.iter().map(|&url| url.to_owned()).collect(),
             http: client(),
             ledger: Ledger::default(),
+            slowest: AtomicU64::default(),
         })
+    }
+
+    /// How long the slowest request took that was begun and ended since this was last asked.
+    pub fn slowest(&self) -> Duration {
+        Duration::from_millis(self.slowest.swap(0, Ordering::Relaxed))
     }
 
     /// `count` clients who make, change, link and delete until they are stopped.
@@ -64,13 +73,37 @@ impl People {
     /// Asks that the record of `email` become `next`.
     pub async fn change(&self, email: &str, next: Option<Person>, request: RequestBuilder) -> Option<Answer> {
         self.ledger.asks(email, next);
+        let answer = self.asked(request).await;
+        self.ledger.learns(email, &answer);
+        answer.is_success().then_some(answer)
+    }
+
+    async fn asked(&self, request: RequestBuilder) -> Answer {
+        let began = Instant::now();
         let answer = ask(request).await;
-        let known = self.ledger.learns(email, &answer);
-        if answer.status.is_none() || answer.is_unknown() {
+        let took = began.elapsed().as_millis().try_into().unwrap();
+        self.slowest.fetch_max(took, Ordering::Relaxed);
+        if answer.is_unknown() {
             // As polite as any client: what is away is not asked at full speed.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        (known && answer.is_success()).then_some(answer)
+        answer
+    }
+
+    /// Reads the record, which must be as it was last answered, unless it cannot be had now.
+    async fn look(&self, id: i64, email: &str) -> Option<()> {
+        let answer = self.asked(self.http.get(self.url(&format!("/{id}")))).await;
+        if answer.is_unknown() {
+            return None;
+        }
+        let known = self.ledger.sure(email).unwrap();
+        assert_eq!(answer.body["name"], known.name, "{email}: {answer:?}");
+        let account = known.account.map(|(id, _)| id);
+        assert_eq!(
+            answer.body["services"]["github"]["id"].as_str(),
+            account.as_deref()
+        );
+        Some(())
     }
 
     /// Makes a record and gives its id, if the client learns it.
@@ -126,7 +159,19 @@ impl People {
     /// Gives what the test has to tell.
     pub async fn agree(&self, database: &str) -> String {
         let client = Postgres::connect(database, "ident").await;
-        quiet(&client).await;
+        let (changes, told) = self.records_agree(&client).await;
+        let wrong = client.query(HALF_DONE, &[]).await.unwrap();
+        let wrong: Vec<String> = wrong.iter().map(|row| row.get(0)).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let events = client.query_one("SELECT count(*) FROM user_events", &[]).await;
+        let events: i64 = events.unwrap().get(0);
+        assert_eq!(usize::try_from(events), Ok(changes), "an event for each change");
+        format!("{told}; as many events as changes")
+    }
+
+    /// Compares the ledger with the records; gives how many changes were made, and what the test has to tell.
+    pub async fn records_agree(&self, client: &tokio_postgres::Client) -> (usize, String) {
+        quiet(client).await;
         let tally = self.ledger.tally();
         assert_eq!(tally.failed, 0, "{tally}");
         assert!(tally.done > 0, "{tally}");
@@ -137,10 +182,8 @@ impl People {
             (row.get(0), Person { name, account })
         });
         let (done, not_done) = self.ledger.agree(&stored.collect());
-        let events = told(&client).await;
-        format!(
-            "{tally}; of those not known {done} were done and {not_done} were not; {events} events, each with its change"
-        )
+        let told = format!("{tally}; of those not known {done} were done and {not_done} were not");
+        (tally.done + done, told)
     }
 }
 
@@ -162,15 +205,6 @@ const HALF_DONE: &str = "WITH told AS (
                     AND EXISTS (SELECT FROM revoked_subjects s WHERE s.subject = 'user:' || t.user_id)
                ELSE t.deleted = 0 AND t.changed = u.version - 1 AND t.name = u.name END) IS NOT TRUE
     LIMIT 10";
-
-/// Compares the events with the records; gives how many there are.
-async fn told(client: &tokio_postgres::Client) -> i64 {
-    let wrong = client.query(HALF_DONE, &[]).await.unwrap();
-    let wrong: Vec<String> = wrong.iter().map(|row| row.get(0)).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let count = client.query_one("SELECT count(*) FROM user_events", &[]).await;
-    count.unwrap().get(0)
-}
 
 /// Waits until nobody else is connected: a killed client's last statement may still be at work.
 pub async fn quiet(client: &tokio_postgres::Client) {
@@ -215,6 +249,7 @@ async fn live(people: &People, email: &str, running: &Running) -> Option<()> {
             _ => people.patch(id, email, name, None).await,
         };
         known.then_some(())?;
+        people.look(id, email).await?;
     }
     if random_below(2) == 0 {
         people.delete(id, email).await;

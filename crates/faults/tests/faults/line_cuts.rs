@@ -1,0 +1,151 @@
+//! The network to Postgres, cut in the middle of a statement and of a commit.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use faults::{Instance, Postgres, random_below, short_or_full, tell};
+use identity_testkit::{Cut, Proxy, TestDatabase, eventually};
+
+use crate::people::{People, settings};
+
+/// ident with a network to its Postgres.
+async fn start() -> (TestDatabase, Proxy, Instance, Arc<People>) {
+    let database = TestDatabase::empty().await;
+    let (network, url) = database.behind_proxy();
+    let ident = Instance::start("ident", &settings(&url)).await;
+    let people = People::at(&[&ident.url]);
+    (database, network, ident, people)
+}
+
+/// What is cut, and by which text it is known on the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Write {
+    Make,
+    Rename,
+    Relink,
+    Delete,
+}
+
+impl Write {
+    const ALL: [Self; 4] = [Self::Make, Self::Rename, Self::Relink, Self::Delete];
+
+    /// A text that is sent when it is decided: the values of what is one statement, or the commit of what is several.
+    fn decided_by(self, email: &str) -> Vec<u8> {
+        match self {
+            Self::Make => email.as_bytes().to_vec(),
+            Self::Rename => format!("Renamed {email}").into_bytes(),
+            Self::Relink | Self::Delete => b"COMMIT\0".to_vec(),
+        }
+    }
+
+    /// Asks for it; the record `id` is there unless it is made just now.
+    async fn ask(self, people: &People, id: i64, email: &str) {
+        let account = |number: u8| Some((format!("{email} {number}"), true));
+        match self {
+            Self::Make => {
+                people.make(email, account(1)).await;
+            }
+            Self::Rename => {
+                people.patch(id, email, format!("Renamed {email}"), None).await;
+            }
+            Self::Relink => {
+                people
+                    .patch(id, email, format!("Relinked {email}"), account(2))
+                    .await;
+            }
+            Self::Delete => people.delete(id, email).await,
+        }
+    }
+}
+
+/// Cuts the line at the decision about `write`; says what became of it.
+async fn cut(people: &People, network: &Proxy, ident: &Instance, write: Write, cut: fn(Vec<u8>) -> Cut) {
+    let email = format!("{write:?}.{:?}@north", cut(Vec::new()));
+    let id = match write {
+        Write::Make => 0,
+        _ => people
+            .make(&email, Some((format!("{email} 0"), true)))
+            .await
+            .unwrap(),
+    };
+    let before = people.ledger.tally();
+    network.cut_at(cut(write.decided_by(&email)));
+    write.ask(people, id, &email).await;
+    assert!(network.is_cut(), "{write:?}: it came to the cut");
+    let put_off = people.ledger.tally().put_off - before.put_off;
+    assert_eq!(
+        put_off, 1,
+        "{write:?}: nobody can know, so nobody says that it is done"
+    );
+    network.mend();
+    eventually("ident has found Postgres again", async || {
+        ident.ready().await;
+        let name = format!("{email}.after");
+        people.make(&name, None).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_cut_before_the_decision_leaves_nothing_and_one_cut_after_it_leaves_all_and_neither_is_called_done()
+ {
+    let (database, network, mut ident, people) = start().await;
+    for write in Write::ALL {
+        cut(&people, &network, &ident, write, Cut::Before).await;
+        cut(&people, &network, &ident, write, Cut::After).await;
+    }
+    ident.kill();
+    let agreed = people.agree(&database.url()).await;
+    let client = Postgres::connect(&database.url(), "ident").await;
+    let sql = "SELECT u.email || ': ' || replace(u.name, u.email, '…') || coalesce(', ' || replace(account_id, u.email, '…'), '')
+               FROM users u LEFT JOIN linked_accounts a ON a.user_id = u.id
+               WHERE u.email NOT LIKE '%.after' ORDER BY u.id";
+    let rows = client.query(sql, &[]).await.unwrap();
+    let left: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(
+        left,
+        [
+            "Make.After([])@north: New …, … 1",
+            "Rename.Before([])@north: New …, … 0",
+            "Rename.After([])@north: Renamed …, … 0",
+            "Relink.Before([])@north: New …, … 0",
+            "Relink.After([])@north: Relinked …, … 2",
+            "Delete.Before([])@north: New …, … 0",
+        ]
+    );
+    tell("network cut at the decision", &agreed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_is_cut_anywhere_under_load_loses_nothing_and_leaves_nothing_half_done() {
+    let cuts = short_or_full(6, 100);
+    let (database, network, mut ident, people) = start().await;
+    let load = people.busy(8);
+    for number in 0..cuts {
+        let bytes = usize::try_from(1 + random_below(30_000)).unwrap();
+        network.cut_at(if number % 2 == 0 {
+            Cut::Sent(bytes)
+        } else {
+            Cut::Answered(bytes)
+        });
+        eventually("the line is cut", async || network.is_cut().then_some(())).await;
+        tokio::time::sleep(Duration::from_millis(random_below(100))).await;
+        let before = people.ledger.tally().done;
+        network.mend();
+        eventually("requests succeed again", async || {
+            (people.ledger.tally().done > before).then_some(())
+        })
+        .await;
+    }
+    load.stop().await;
+    ident.kill();
+    let agreed = people.agree(&database.url()).await;
+    let tally = people.ledger.tally();
+    assert_eq!(
+        tally.broken, 0,
+        "ident answers whatever becomes of the line: {tally}"
+    );
+    assert!(tally.put_off > 0, "{tally}");
+    tell("network cut under load", &format!("{cuts} cuts; {agreed}"));
+}

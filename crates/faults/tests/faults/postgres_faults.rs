@@ -1,0 +1,117 @@
+//! Postgres, which crashes and freezes under load, while ident runs on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use faults::{Instance, Postgres, random_below, short_or_full, tell};
+use identity_testkit::Signal;
+
+use crate::people::{People, settings};
+
+/// Within this time after Postgres answers again requests succeed again: the longest pause of the watch, and a bit.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+/// ident on a Postgres of its own, with more settings.
+async fn start(name: &str, more: &[&str]) -> (Postgres, String, Instance, Arc<People>) {
+    let postgres = Postgres::start(name).await;
+    let database = postgres.database("ident").await;
+    let mut settings = settings(&database);
+    settings.extend(more.iter().map(|&setting| setting.to_owned()));
+    let ident = Instance::start("ident", &settings).await;
+    let people = People::at(&[&ident.url]);
+    (postgres, database, ident, people)
+}
+
+/// Waits until `more` further requests have succeeded; gives how long that took.
+async fn succeed(people: &People, more: usize) -> Duration {
+    let (began, before) = (Instant::now(), people.ledger.tally().done);
+    while people.ledger.tally().done < before + more {
+        assert!(
+            began.elapsed() < RECOVERY,
+            "no recovery: {}",
+            people.ledger.tally()
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    began.elapsed()
+}
+
+/// Ends ident in good order, which it could not if it had ended before.
+async fn end(mut ident: Instance) {
+    ident.signal(Signal::TERM);
+    assert_eq!(ident.ended().await.code(), Some(0), "{}", ident.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_that_crashes_under_load_has_kept_what_was_answered_and_ident_recovers_by_itself() {
+    let crashes = short_or_full(3, 20);
+    let (mut postgres, database, ident, people) = start("crashes", &[]).await;
+    let load = people.busy(8);
+    let mut slowest = Duration::ZERO;
+    for _ in 0..crashes {
+        succeed(&people, 20).await;
+        tokio::time::sleep(Duration::from_millis(random_below(200))).await;
+        postgres.crash().await;
+        tokio::time::sleep(Duration::from_millis(random_below(1500))).await;
+        postgres.start_again().await;
+        slowest = slowest.max(succeed(&people, 1).await);
+    }
+    load.stop().await;
+    end(ident).await;
+    let agreed = people.agree(&database).await;
+    let tally = people.ledger.tally();
+    assert_eq!(
+        tally.broken, 0,
+        "ident answers whatever becomes of Postgres: {tally}"
+    );
+    assert!(tally.put_off >= crashes, "{tally}");
+    tell(
+        "Postgres crashed",
+        &format!("{crashes} crashes, requests succeed again after {slowest:.1?} at most; {agreed}"),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_postgres_is_frozen_requests_end_by_their_time_out_and_go_on_afterwards() {
+    let frozen = Duration::from_secs(short_or_full(6, 10));
+    let times = [
+        "server.request_timeout=2s",
+        "database.postgres.connect_timeout=2s",
+    ];
+    let (postgres, database, ident, people) = start("freezes", &times).await;
+    let load = people.busy(8);
+    succeed(&people, 20).await;
+    postgres.freeze().await;
+    // What Postgres had answered by then still comes.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    people.slowest();
+    let before = people.ledger.tally();
+    tokio::time::sleep(frozen).await;
+    let during = people.ledger.tally();
+    let slowest = people.slowest();
+    postgres.thaw();
+    let recovery = succeed(&people, 20).await;
+    load.stop().await;
+    end(ident).await;
+    let agreed = people.agree(&database).await;
+    assert!(
+        slowest < Duration::from_secs(3),
+        "they end by their time-out: {slowest:?}"
+    );
+    assert!(
+        during.put_off > before.put_off + 8,
+        "and are asked again: {during}"
+    );
+    assert_eq!(
+        during.done - before.done,
+        0,
+        "nothing can have been done: {before}, {during}"
+    );
+    assert_eq!(during.broken, 0, "{during}");
+    tell(
+        "Postgres frozen",
+        &format!(
+            "for {frozen:?}, requests took {slowest:.1?} at most and succeed again after {recovery:.1?}; {agreed}"
+        ),
+    );
+}
