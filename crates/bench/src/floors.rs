@@ -1,7 +1,5 @@
-//! The floors: what the libraries underneath do in a loop, on all cores, and what Postgres does for
-//! pgbench.
+//! The floors: what the libraries underneath do in a loop, on all cores.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,13 +13,11 @@ use jwt_simple::algorithms::{
     ECDSAP256KeyPairLike, ES256KeyPair, Ed25519KeyPair, EdDSAKeyPairLike, RS256KeyPair, RSAKeyPairLike,
 };
 use jwt_simple::claims::JWTClaims;
-use private_postgres::Server;
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 /// How often a second all cores together do `work`; each has what `prepare` makes of its own.
 #[expect(clippy::cast_precision_loss, reason = "counts of some millions")]
-fn all_cores<T>(time: Duration, prepare: impl Fn() -> T + Sync, work: impl Fn(&mut T) + Sync) -> f64 {
+pub fn all_cores<T>(time: Duration, prepare: impl Fn() -> T + Sync, work: impl Fn(&mut T) + Sync) -> f64 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (count, over) = (AtomicU64::new(0), AtomicBool::new(false));
     let began = Instant::now();
@@ -112,40 +108,4 @@ pub fn rsa(time: Duration) -> Result<f64, Failure> {
         },
     );
     Ok(rate)
-}
-
-/// Transactions a second of `script` (pgbench's own language), prepared, by so many clients.
-pub async fn pgbench(
-    postgres: &Server,
-    database: &str,
-    script: &str,
-    clients: u32,
-    time: Duration,
-) -> Result<f64, Failure> {
-    let failed = |error| Failure::because("running pgbench", error);
-    let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
-    file.write_all(script.as_bytes()).map_err(failed)?;
-    let output = Command::new(postgres.programs().program("pgbench"))
-        .args(["--no-vacuum", "--protocol=prepared", "--username=postgres"])
-        .args(["--client", &clients.to_string(), "--jobs=2"])
-        .args(["--time", &time.as_secs().to_string()])
-        // As the service connects.
-        .args(["--host", &postgres.host()])
-        .args(["--port", &postgres.port().to_string(), "--file"])
-        .arg(file.path())
-        .arg(database)
-        .output()
-        .await
-        .map_err(failed)?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let rate = said.lines().find_map(|line| {
-        let number = line.strip_prefix("tps = ")?.split(' ').next()?;
-        number.parse().ok()
-    });
-    rate.ok_or_else(|| {
-        Failure::Other(format!(
-            "pgbench said: {said} {}",
-            String::from_utf8_lossy(&output.stderr)
-        ))
-    })
 }

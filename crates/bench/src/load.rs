@@ -12,8 +12,9 @@ use tokio::process::Command;
 const DONE: &str = r#"
 function done(summary, latency, requests)
   io.write(string.format(
-    '\n{"requests":%d,"seconds":%f,"p99_ms":%f,"failed":%d}\n',
-    summary.requests, summary.duration / 1e6, latency:percentile(99) / 1e3,
+    '\n{"requests":%d,"seconds":%f,"p50_ms":%f,"p99_ms":%f,"slowest_ms":%f,"failed":%d}\n',
+    summary.requests, summary.duration / 1e6,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3,
     summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
 end
 "#;
@@ -25,11 +26,17 @@ pub struct Script(String);
 /// What wrk measured.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Measured {
-    requests: u64,
+    /// How many requests were answered.
+    pub requests: u64,
     seconds: f64,
+    /// Half of the answers came within this time, in milliseconds.
+    pub p50_ms: f64,
     /// 99 of 100 answers came within this time, in milliseconds.
     pub p99_ms: f64,
-    failed: u64,
+    /// The slowest answer took so long, in milliseconds.
+    pub slowest_ms: f64,
+    /// How many were refused or never answered.
+    pub failed: u64,
 }
 
 impl Script {
@@ -55,12 +62,28 @@ impl Script {
         ))
     }
 
-    /// Asks `url` over `connections` for `time`, after a warm-up.
-    pub async fn run(&self, url: &str, connections: u32, time: Duration) -> Result<Measured, Failure> {
+    /// A GET of a path that Lua's expression `path` gives.
+    pub fn get(path: &str, headers: &[(&str, &str)]) -> Self {
+        let mut lua = "local headers = {}\n".to_owned();
+        for (name, value) in headers {
+            // Writing to a String cannot fail.
+            let _ = writeln!(lua, "headers[{name:?}] = {value:?}");
+        }
+        Self::changing(&format!(
+            "{lua}function request() return wrk.format('GET', {path}, headers) end"
+        ))
+    }
+
+    /// Asks for an eighth of `time`, and forgets what came of it.
+    pub async fn warm_up(&self, url: &str, connections: u32, time: Duration) -> Result<(), Failure> {
         let warm_up = (time / 8).max(Duration::from_secs(1));
-        self.once(url, connections, warm_up).await?;
-        let measured = self.once(url, connections, time).await?;
-        if measured.failed > 0 {
+        self.try_all(url, connections, warm_up).await.map(drop)
+    }
+
+    /// Asks `url` over `connections` for `time`; all must be answered with success.
+    pub async fn run(&self, url: &str, connections: u32, time: Duration) -> Result<Measured, Failure> {
+        let measured = self.try_all(url, connections, time).await?;
+        if measured.failed > 0 || measured.requests == 0 {
             return Err(Failure::Other(format!(
                 "{} of {} requests to {url} failed",
                 measured.failed, measured.requests
@@ -69,7 +92,13 @@ impl Script {
         Ok(measured)
     }
 
-    async fn once(&self, url: &str, connections: u32, time: Duration) -> Result<Measured, Failure> {
+    /// As [`Self::run`], and gives how many were answered a second.
+    pub async fn rate(&self, url: &str, connections: u32, time: Duration) -> Result<f64, Failure> {
+        Ok(self.run(url, connections, time).await?.per_second())
+    }
+
+    /// As [`Self::run`]; whatever is answered will do.
+    pub async fn try_all(&self, url: &str, connections: u32, time: Duration) -> Result<Measured, Failure> {
         let failed = |error| Failure::because("running wrk (Debian: the package wrk)", error);
         let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
         file.write_all(self.0.as_bytes())
@@ -78,13 +107,8 @@ impl Script {
         let threads = connections.min(2).to_string();
         let output = Command::new("wrk")
             .args(["--threads", &threads, "--connections", &connections.to_string()])
-            .args([
-                "--duration",
-                &format!("{}s", time.as_secs()),
-                "--timeout",
-                "20s",
-                "--script",
-            ])
+            .args(["--duration", &format!("{}s", time.as_secs())])
+            .args(["--timeout", "20s", "--script"])
             .arg(file.path())
             .arg(url)
             .output()

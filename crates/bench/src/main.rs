@@ -3,14 +3,21 @@
 //!
 //! The services are the release binaries, each a process; Postgres is a private one with fsync; the
 //! load comes from wrk, the floors of SQL from pgbench. With `--write` the table becomes
-//! docs/benchmarks.md.
+//! docs/benchmarks.md; `--profile` tells where the time of a request goes.
 
+mod building;
 mod eida_auth;
 mod floors;
+mod growth;
 mod ident;
+mod idm_users;
 mod load;
+mod page;
+mod pgbench;
+mod profile;
 mod receiver;
 mod report;
+mod rounds;
 mod size;
 mod stage;
 mod tokenstore;
@@ -38,6 +45,15 @@ struct Arguments {
     /// Write docs/benchmarks.md
     #[arg(long)]
     write: bool,
+    /// Measure also how long building and testing take from nothing, in a fresh clone of what is committed
+    #[arg(long)]
+    build: bool,
+    /// Take the binaries in target/release as they are
+    #[arg(long)]
+    as_built: bool,
+    /// Count instructions and system calls of single requests instead (Debian: valgrind, strace)
+    #[arg(long, conflicts_with_all = ["write", "build"])]
+    profile: bool,
 }
 
 fn main() -> ExitCode {
@@ -46,22 +62,33 @@ fn main() -> ExitCode {
 
 async fn program(arguments: Arguments) -> Result<(), Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let stage = Stage::build(&root, Duration::from_secs(arguments.seconds)).await?;
-    let mut report = Report::new(arguments.only, arguments.seconds);
+    let mut report = Report::new(arguments.only.clone());
+    let stage = Stage::set(&root, Duration::from_secs(arguments.seconds), arguments.as_built).await?;
+    if arguments.profile {
+        let profiled = profile::measure(&stage, &root, &report).await;
+        return profiled.and(stage.end().await);
+    }
     let measured = measure(&stage, &mut report).await;
-    let written = if arguments.write && measured.is_ok() {
-        report.write(&root.join("docs/benchmarks.md"))
-    } else {
-        Ok(())
+    stage.end().await?;
+    let measured = match measured {
+        // By itself: it needs both cores.
+        Ok(()) if arguments.build => building::measure(&root, &mut report),
+        other => other,
     };
     report.print();
-    stage.end().await?;
-    measured.and(written)
+    measured?;
+    if arguments.write {
+        let command = format!("cargo bench-services --seconds {} --write", arguments.seconds);
+        page::write(&root.join("docs/benchmarks.md"), &report, &command)?;
+    }
+    Ok(())
 }
 
 async fn measure(stage: &Stage, report: &mut Report) -> Result<(), Failure> {
     ident::measure(stage, report).await?;
     tokenstore::measure(stage, report).await?;
+    idm_users::measure(stage, report).await?;
     eida_auth::measure(stage, report).await?;
+    growth::measure(stage, report).await?;
     size::measure(stage, report).await
 }

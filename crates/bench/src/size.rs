@@ -1,7 +1,8 @@
-//! How large the services are: on disk, in memory, in time until they serve.
+//! How large the services are: on disk, in memory at rest and under load, in time until they serve.
 
 use identity_core::failure::Failure;
 
+use crate::ident;
 use crate::report::{Figure, Report, Target};
 use crate::stage::Stage;
 
@@ -78,6 +79,38 @@ pub async fn measure(stage: &Stage, report: &mut Report) -> Result<(), Failure> 
                 Target::AtMost(1.0),
             );
         }
+    }
+    under_logins(stage, report).await
+}
+
+/// How many sign in at once.
+const LOGINS: u32 = 500;
+
+/// The memory that N hashes at once need, and what everything else does.
+async fn under_logins(stage: &Stage, report: &mut Report) -> Result<(), Failure> {
+    let name = "ident: size of the memory under 500 logins in flight";
+    if !report.wants(name) {
+        return Ok(());
+    }
+    ident::prepare(stage).await?;
+    // They all wait, where by default what comes beyond 64 is answered 503.
+    let settings = ident::settings(&["auth.password.queue=500"]);
+    let running = stage.start("ident", ident::DATABASE, &settings).await?;
+    let time = stage.time.max(std::time::Duration::from_secs(10));
+    ident::logins::login_script()
+        .run(&running.url, LOGINS, time)
+        .await?;
+    if let Some(memory) = running.peak_memory() {
+        let hashes = std::thread::available_parallelism().map_or(1, usize::from);
+        let hashes = u32::try_from(hashes).unwrap_or(u32::MAX);
+        let allowed = 20.0 + 19.0 * f64::from(hashes);
+        let floor = format!("allowed (20 + {hashes} × 19)");
+        report.add(
+            name,
+            Figure::mebibytes(memory),
+            (Figure::mebibytes(allowed), &floor),
+            Target::AtMost(1.0),
+        );
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What a measurement stands on: the release binaries, a Postgres with fsync, processes of services.
 
+use std::ffi::{OsStr, OsString};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use identity_core::failure::Failure;
 use private_postgres::{Options, Programs, Server};
 use tempfile::TempDir;
+use tokio_postgres::Client;
 
 /// All that is there before the first figure.
 pub struct Stage {
@@ -32,18 +34,10 @@ pub struct Running {
 }
 
 impl Stage {
-    /// Builds the binaries and starts Postgres.
-    pub async fn build(root: &Path, time: Duration) -> Result<Self, Failure> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--release", "--quiet", "--bins"])
-            .args(["--package", "ident", "--package", "tokenstore"])
-            .args(["--package", "idm-users", "--package", "eida-auth"])
-            .current_dir(root)
-            .status();
-        let built = built.map_err(|error| Failure::because("building the services", error))?;
-        if !built.success() {
-            return Err(Failure::Other("the services cannot be built".to_owned()));
+    /// Starts Postgres. The binaries are those in target/release, built before unless `as_built`.
+    pub async fn set(root: &Path, time: Duration, as_built: bool) -> Result<Self, Failure> {
+        if !as_built {
+            build(root, &[])?;
         }
         let scratch = TempDir::new().map_err(|error| Failure::because("making a directory", error))?;
         let programs = Programs::find_or_fetch(&root.join("target/postgres"))
@@ -73,16 +67,59 @@ impl Stage {
     }
 
     /// Makes an empty database.
-    pub async fn database(&self, name: &str) -> Result<(), Failure> {
+    /// Whether it was made; false where there is one already.
+    pub async fn database(&self, name: &str) -> Result<bool, Failure> {
         let made = self.postgres.create_database(name).await;
-        made.map(drop)
-            .map_err(|error| Failure::because("making a database", error))
+        made.map_err(|error| Failure::because("making a database", error))
+    }
+
+    /// A connection as the superuser.
+    pub async fn connect(&self, database: &str) -> Result<Client, Failure> {
+        let client = self.postgres.connect(database).await;
+        client.map_err(|error| Failure::because("connecting to Postgres", error))
+    }
+
+    /// Executes SQL as the superuser.
+    pub async fn execute(&self, database: &str, sql: &str) -> Result<(), Failure> {
+        let executed = self.connect(database).await?.batch_execute(sql).await;
+        executed.map_err(|error| Failure::because("preparing the database", error))
+    }
+
+    /// Executes SQL that fills the table, which has none of its indexes meanwhile but those of constraints.
+    pub async fn fill(&self, database: &str, table: &str, sql: &str) -> Result<(), Failure> {
+        let failed = |error| Failure::because("filling a table", error);
+        let client = self.connect(database).await?;
+        let indexes = "SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) FROM pg_index i
+                       WHERE i.indrelid = $1::text::regclass
+                         AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)";
+        let indexes = client.query(indexes, &[&table]).await.map_err(failed)?;
+        for index in &indexes {
+            let drop = format!("DROP INDEX {}", index.get::<_, &str>(0));
+            client.batch_execute(&drop).await.map_err(failed)?;
+        }
+        let settings = "SET synchronous_commit = off; SET maintenance_work_mem = '512MB'";
+        client.batch_execute(settings).await.map_err(failed)?;
+        client.batch_execute(sql).await.map_err(failed)?;
+        for index in &indexes {
+            client.batch_execute(index.get(1)).await.map_err(failed)?;
+        }
+        let vacuum = format!("VACUUM ANALYZE {table}");
+        client.batch_execute(&vacuum).await.map_err(failed)
     }
 
     /// A command of a service on a database.
     pub fn command(&self, service: &str, database: &str, settings: &[String]) -> Command {
-        let mut command = Command::new(self.binaries.join(service));
+        self.command_by(&[self.binaries.join(service).into()], database, settings)
+    }
+
+    /// The same by `program`: a program with its arguments, the last of which is the binary.
+    fn command_by(&self, program: &[OsString], database: &str, settings: &[String]) -> Command {
+        let (first, others) = program.split_first().unzip();
+        let mut command = Command::new(first.map_or(OsStr::new(""), OsString::as_os_str));
+        command.args(others.unwrap_or_default());
         command.env_clear().stdin(Stdio::null()).stderr(Stdio::null());
+        // Valgrind looks there for its tools.
+        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         let url = format!(
             "database.postgres.url={}",
             self.postgres.connection_string(database)
@@ -100,10 +137,23 @@ impl Stage {
         database: &str,
         settings: &[String],
     ) -> Result<Running, Failure> {
+        self.start_by(&[self.binaries.join(service).into()], database, settings)
+            .await
+    }
+
+    /// The same by `program`, whose last part is the binary.
+    pub async fn start_by(
+        &self,
+        program: &[OsString],
+        database: &str,
+        settings: &[String],
+    ) -> Result<Running, Failure> {
+        let service = Path::new(program.last().map_or(OsStr::new(""), OsString::as_os_str));
+        let service = service.file_name().unwrap_or_default().display();
         let port = free_port()?;
         let began = Instant::now();
         let child = self
-            .command(service, database, settings)
+            .command_by(program, database, settings)
             .args(["--set", &format!("server.bind=127.0.0.1:{port}")])
             .stdout(Stdio::null())
             .spawn()
@@ -136,10 +186,24 @@ impl Stage {
 }
 
 impl Running {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its resident memory, in MiB; none where the system does not tell.
     pub fn memory(&self) -> Option<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        self.status("VmRSS:")
+    }
+
+    /// The largest resident memory that it ever had, in MiB; none where the system does not tell.
+    pub fn peak_memory(&self) -> Option<f64> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> Option<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         let kibibytes: f64 = line.trim().split(' ').next()?.parse().ok()?;
         Some(kibibytes / 1024.0)
     }
@@ -150,6 +214,25 @@ impl Drop for Running {
         // It has ended then, one way or the other.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Builds the services as they are shipped, all together: alone, each would have other features of what they
+/// share. `options` are cargo's.
+pub fn build(root: &Path, options: &[String]) -> Result<(), Failure> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--quiet", "--bins"])
+        .args(["--package", "ident", "--package", "tokenstore"])
+        .args(["--package", "idm-users", "--package", "eida-auth"])
+        .args(options)
+        .current_dir(root)
+        .status();
+    let built = built.map_err(|error| Failure::because("building the services", error))?;
+    if built.success() {
+        Ok(())
+    } else {
+        Err(Failure::Other("the services cannot be built".to_owned()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! tokenstore's row: an access token out of the store, where the provider need not be asked.
+//! Somebody who has linked an account at a provider.
 
 use identity_core::failure::Failure;
 use identity_testkit::Provider;
@@ -6,25 +6,14 @@ use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
-use crate::ident;
 use crate::load::Script;
-use crate::report::{Figure, Report, Target};
-use crate::stage::{Running, Stage};
+use crate::stage::Running;
 
-const DATABASE: &str = "tokenstore";
-const CONNECTIONS: u32 = 32;
-/// The row.
-pub const NAME: &str = "tokenstore GET token, still fresh";
-
-/// Adds the row.
-pub async fn measure(stage: &Stage, report: &mut Report) -> Result<(), Failure> {
-    if !report.wants(NAME) {
-        return Ok(());
-    }
-    let provider = Provider::start();
+/// Settings of a process whose logins and links are those of `provider`.
+pub fn settings(provider: &Provider) -> Vec<String> {
     let discovery = provider.discovery_url();
     let mut settings = vec![
-        "crypto_keys=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned(),
+        format!("crypto_keys={KEY}"),
         "outgoing.allow_private=true".to_owned(),
     ];
     for section in ["oidc", "providers.cloud"] {
@@ -32,30 +21,23 @@ pub async fn measure(stage: &Stage, report: &mut Report) -> Result<(), Failure> 
         settings.push(format!("{section}.client_id=tokenstore"));
         settings.push(format!("{section}.client_secret=a secret/of+ours"));
     }
-    stage.database(DATABASE).await?;
-    let running = stage.start("tokenstore", DATABASE, &settings).await?;
-    let key = linked(&running).await?;
-    let bearer = format!("Bearer {key}");
-    let script = Script::same("GET", "/api/v1.0/cloud/token", &[("Authorization", &bearer)], "");
-    let measured = script.run(&running.url, CONNECTIONS, stage.time).await?;
-    drop(running);
-    if provider.refreshes() > 0 {
-        return Err(Failure::Other(
-            "the provider was asked for a fresh token".to_owned(),
-        ));
-    }
-    let floor = ident::get_by_id(stage).await?;
-    report.add(
-        NAME,
-        Figure::per_second(measured.per_second()),
-        (Figure::per_second(floor.per_second()), "ident GET /{id}"),
-        Target::AtLeast(0.8),
-    );
-    Ok(())
+    settings
+}
+
+/// The key of everything that is stored.
+pub const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+/// Of the link.
+pub const PATH: &str = "/api/v1.0/cloud/token";
+
+/// Somebody links an account and asks for its token again and again.
+pub async fn fresh_script(running: &Running) -> Result<Script, Failure> {
+    let bearer = format!("Bearer {}", linked(running).await?);
+    Ok(Script::same("GET", PATH, &[("Authorization", &bearer)], ""))
 }
 
 /// Signs in and links an account as a browser does, and gives an API key of the person.
-async fn linked(running: &Running) -> Result<String, Failure> {
+pub async fn linked(running: &Running) -> Result<String, Failure> {
     let failed = |error| Failure::because("linking an account", error);
     let client = reqwest::Client::builder()
         .no_proxy()
