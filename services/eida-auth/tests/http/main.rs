@@ -1,6 +1,7 @@
 //! eida-auth as its users meet it: over HTTP, against a real Postgres, with messages that the real gpg
 //! made. A file for each thing it does.
 
+mod attacks;
 mod centre;
 mod cleanup;
 mod commands;

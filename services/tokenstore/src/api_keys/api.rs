@@ -58,6 +58,7 @@ pub async fn list(caller: Caller, state: web::Data<State>) -> Result<HttpRespons
     (status = 401, description = "Nobody is signed in"),
     (status = 403, description = "The request did not come from a page of this service"),
     (status = 409, description = "`too-many-keys`"),
+    (status = 413, description = "The body is too large"),
     (status = 415, description = "The body is no JSON"),
 ))]
 pub async fn create(

@@ -279,7 +279,7 @@ pub async fn end(state: &State, caller: &Caller, provider: &str) -> Result<bool,
 /// Ends the caller's link.
 #[utoipa::path(post, path = "/api/v1.0/{provider}/revoke", tag = "Links",
     params(("provider" = String, Path, description = "The provider's id")), responses(
-    (status = 200, description = "There is no link any more", body = String),
+    (status = 200, description = "There is no link any more", body = String, content_type = "application/json"),
     (status = 401, description = "Nobody is signed in"),
     (status = 403, description = "The request did not come from a page of this service"),
     (status = 404, description = "There is no such provider"),

@@ -52,6 +52,8 @@ pub async fn authorize(
     (status = 401, description = "Nobody is signed in"),
     (status = 403, description = "The request did not come from a page of this service"),
     (status = 404, description = "There is no such provider"),
+    (status = 413, description = "The body is too large"),
+    (status = 415, description = "The body is no JSON"),
     (status = 503, description = "The provider does not answer"),
 ))]
 pub async fn authorize_post(

@@ -227,6 +227,7 @@ fn not_signed_in(error: ProviderError) -> Problem {
 /// Ends the session, here and at the login provider where it can.
 #[utoipa::path(post, path = "/api/oidc/logout", tag = "Signing in", responses(
     (status = 303, description = "Signed out: to the login provider, which ends its own session, or to the page"),
+    (status = 401, description = "What is presented is no good"),
     (status = 403, description = "The request did not come from a page of this service"),
 ))]
 pub async fn logout(

@@ -1,6 +1,7 @@
 // Login, link, refresh with rotation, reuse, revocation and logout, as browsers and programs do them.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 
 const { INTEROP_URL: store, INTEROP_ISSUER: issuer } = process.env;
 const ok = (what) => console.log(`ok: ${what}`);
@@ -90,6 +91,8 @@ const made = await ada.send(`${store}/api/v1.0/keys`, {
   body: JSON.stringify({ name: "interop" }),
 });
 const { key } = await made.json();
+// For what comes afterwards.
+writeFileSync(`${process.env.INTEROP_WORK}/key`, key, { mode: 0o600 });
 const token = async (provider, query = "") => {
   const asked = await fetch(`${store}/api/v1.0/${provider}/token${query}`, { headers: { authorization: `Bearer ${key}` } });
   return { status: asked.status, ...(await asked.json()) };
