@@ -41,10 +41,12 @@ async fn start(stage: &Stage, provider: &Provider, size: u32) -> Result<Running,
     let database = format!("tokenstore_of_{size}");
     stage.database(&database).await?;
     let running = stage.start("tokenstore", &database, &settings(provider)).await?;
+    // A key's first use in a minute is written down: among a million keys each would be the first.
     let keys = format!(
-        "INSERT INTO tokenstore.api_keys (issuer, subject, id, digest, name, profile, created_at)
+        "INSERT INTO tokenstore.api_keys (issuer, subject, id, digest, name, profile, created_at, last_used_at)
          SELECT '{}', 'person-' || n, gen_random_uuid(),
-                encode(sha256(convert_to('tsk_' || lpad(n::text, 43, '0'), 'UTF8')), 'hex'), 'bench', '{{}}', now()
+                encode(sha256(convert_to('tsk_' || lpad(n::text, 43, '0'), 'UTF8')), 'hex'), 'bench', '{{}}', now(),
+                now() + interval '1 day'
          FROM generate_series(1, {size}) n",
         provider.url
     );
