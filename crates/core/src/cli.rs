@@ -6,8 +6,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::config::{Base, Environment, Schema, Settings, Sources, explain};
 use crate::failure::{Failure, causes};
+
+/// Enough open files for the most connections that the listener takes.
+const ENOUGH_FILES: u64 = 65_536;
 
 /// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
@@ -75,9 +80,27 @@ pub fn run(name: &str, program: impl Future<Output = Result<(), Failure>>) -> Ex
 /// # Errors
 /// [`Failure::Other`] naming the address: most often another program has the port.
 pub fn listen(base: &Base) -> Result<TcpListener, Failure> {
+    open_as_many_files_as_allowed();
     let address = base.server.bind.0;
     TcpListener::bind(address)
         .map_err(|error| Failure::because(&format!("listening on server.bind {address}"), error))
+}
+
+/// Raises the number of files that the process may have open, connections among them, from what is usual (1,024) to
+/// what it is allowed. The usual one is for programs that use `select`.
+fn open_as_many_files_as_allowed() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(ENOUGH_FILES, |most| most.min(ENOUGH_FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            maximum: limit.maximum,
+        };
+        // What is refused leaves things as they are: there are fewer connections, then.
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+        }
+    }
 }
 
 /// Prints what [`explain`] says.

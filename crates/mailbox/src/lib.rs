@@ -8,8 +8,10 @@ pub use mail::Mail;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -24,6 +26,8 @@ pub enum Mood {
     Taking,
     /// It is put off, with 451.
     Refusing,
+    /// Of four mails one is put off with 451, and one is taken, but the connection ends before that is said.
+    Fickle,
 }
 
 /// What the sessions share.
@@ -31,6 +35,10 @@ pub enum Mood {
 struct Shared {
     mails: Mutex<Vec<Mail>>,
     mood: Mutex<Mood>,
+    /// How long it thinks about a mail, in milliseconds.
+    thought: AtomicU64,
+    /// How many mails came in the mood [`Mood::Fickle`].
+    fickle: AtomicU64,
 }
 
 /// A server at work, until it is dropped.
@@ -97,6 +105,12 @@ impl Mailbox {
     pub fn set_mood(&self, mood: Mood) {
         *self.shared.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
     }
+
+    /// Decides how long it takes to answer a mail from now on.
+    pub fn set_thought(&self, thought: Duration) {
+        let thought = u64::try_from(thought.as_millis()).unwrap_or(u64::MAX);
+        self.shared.thought.store(thought, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Mailbox {
@@ -120,7 +134,29 @@ impl Mails {
     }
 }
 
+/// What is done with one mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decision {
+    Take,
+    PutOff,
+    TakeAndLeave,
+}
+
 impl Shared {
+    /// Thinks, and decides.
+    async fn decide(&self) -> Decision {
+        tokio::time::sleep(Duration::from_millis(self.thought.load(Ordering::Relaxed))).await;
+        match self.mood() {
+            Mood::Taking => Decision::Take,
+            Mood::Refusing => Decision::PutOff,
+            Mood::Fickle => match self.fickle.fetch_add(1, Ordering::Relaxed) % 4 {
+                1 => Decision::PutOff,
+                3 => Decision::TakeAndLeave,
+                _ => Decision::Take,
+            },
+        }
+    }
+
     fn keep(&self, mail: Mail) {
         let mut mails = self.mails.lock().unwrap_or_else(PoisonError::into_inner);
         if mails.len() >= MOST_MAILS {

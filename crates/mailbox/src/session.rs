@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::mail::Mail;
-use crate::{Mood, Shared};
+use crate::{Decision, Shared};
 
 /// The longest line, in bytes (RFC 5321, 4.5.3.1, with room).
 const LONGEST_LINE: u64 = 4_096;
@@ -126,7 +126,8 @@ impl Session {
                 source.extend_from_slice(line);
             }
         }
-        if shared.mood() == Mood::Refusing {
+        let decision = shared.decide().await;
+        if decision == Decision::PutOff {
             self.forget();
             return self.say("451 not now").await;
         }
@@ -136,6 +137,9 @@ impl Session {
             signed_in: self.signed_in.clone(),
             source: String::from_utf8_lossy(&source).into_owned(),
         });
+        if decision == Decision::TakeAndLeave {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         self.say("250 taken").await
     }
 }

@@ -93,6 +93,12 @@ impl Process {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Its number, by which the system tells of it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it as a power cut would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
