@@ -1,6 +1,7 @@
 //! A user, and what makes a username.
 
 use identity_core::http::Invalid;
+use identity_core::http::names::{is_invisible, mixes_alphabets};
 use lettre::Address;
 use secrecy::SecretString;
 use serde::Serialize;
@@ -50,8 +51,10 @@ impl Username {
     pub(crate) fn of_any(text: &str) -> Self {
         // Postgres takes no NUL, and no name has a control character.
         let text = text.trim().replace('\0', "\u{1}");
+        // What cannot be seen makes no other name.
+        let seen = text.chars().filter(|character| !is_invisible(*character));
         Self {
-            key: text.nfkc().collect::<String>().to_lowercase(),
+            key: seen.nfkc().collect::<String>().to_lowercase(),
             text,
         }
     }
@@ -66,9 +69,12 @@ impl Username {
         let plain = !username
             .text
             .chars()
-            .any(|character| character.is_control() || character.is_whitespace());
+            .any(|character| character.is_control() || character.is_whitespace() || is_invisible(character));
         let short = username.text.chars().count() <= LONGEST_USERNAME;
         match username.text.parse::<Address>() {
+            Ok(_) if mixes_alphabets(&username.text) => {
+                Err("must not mix letters of alphabets that look alike in one word")
+            }
             Ok(_) if plain && short => Ok(username),
             _ => Err(expected),
         }

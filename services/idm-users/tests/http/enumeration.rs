@@ -52,7 +52,7 @@ async fn signing_in_tells_nobody_who_is_a_user() {
     let known = seen(sign_in(&idm, ADMIN, "wrong password").await).await;
     let unknown = seen(sign_in(&idm, "nobody@example.org", "wrong password").await).await;
     assert_eq!(known, unknown);
-    let (known, unknown) = medians(100, async |is_known| {
+    let (known, unknown) = medians(200, async |is_known| {
         let username = if is_known { ADMIN } else { "nobody@example.org" };
         assert_eq!(sign_in(&idm, username, "wrong password").await.status(), 401);
     })

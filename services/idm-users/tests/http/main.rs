@@ -1,5 +1,6 @@
 //! idm-users as its users meet it: over HTTP, against a real Postgres. A file for each thing it does.
 
+mod attacks;
 mod audit;
 mod commands;
 mod configuration;
