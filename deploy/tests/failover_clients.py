@@ -31,6 +31,10 @@ class Ledger:
         return sum(1 for key, state in self.open.items() if stored.get(key) == state)
 
 
+def is_success(status):
+    return status is not None and status < 300
+
+
 class Times:
     """When writes were sent and answered."""
 
@@ -42,16 +46,18 @@ class Times:
         with self.lock:
             self.writes.append((sent, time.monotonic(), status))
 
-    def since(self, moment):
-        """Of the writes that were sent after `moment`: seconds to the first answer of success, and the statuses of all
-        that failed until then."""
+    def succeeded(self, moment):
+        """Whether a write that was sent after `moment` was answered with success."""
         with self.lock:
-            writes = list(self.writes)
-        good = [answered for sent, answered, status in writes if sent >= moment and status and status < 300]
-        first = min(good, default=None)
-        failed = [status for _, answered, status in writes
-                  if answered >= moment and (first is None or answered <= first) and not (status and status < 300)]
-        return (first - moment if first else None), failed
+            return any(sent >= moment and is_success(status) for sent, _, status in reversed(self.writes))
+
+    def since(self, moment):
+        """The longest time without a success since `moment`, in seconds, and the statuses of all that failed."""
+        with self.lock:
+            writes = [write for write in self.writes if write[1] >= moment]
+        good = [moment, *sorted(answered for _, answered, status in writes if is_success(status))]
+        failed = [status for _, _, status in writes if not is_success(status)]
+        return max(after - before for before, after in zip(good, good[1:])), failed
 
     def count(self, condition):
         with self.lock:
@@ -130,7 +136,7 @@ class Load:
         """Asks that `key` become `state`; gives status and body if that is known to be done."""
         self.ledger.open[key] = state
         status, text = client.ask(method, path, body, **headers)
-        if status is not None and status < 300:
+        if is_success(status):
             self.ledger.sure[key] = self.ledger.open.pop(key)
             return status, text
         if status is not None and status != 503:

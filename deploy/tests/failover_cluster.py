@@ -148,7 +148,8 @@ class Cluster:
         self.ask_monitor("SELECT pg_reload_conf()")
         address = f"postgres://autoctl_node@127.0.0.1:{self.monitor.port}/pg_auto_failover?sslmode=prefer"
         for number, node in enumerate(self.nodes, 1):
-            node.start("create", "postgres", "--pgdata", node.data, "--pgport", node.port, *common, "--name", node.name, "--username", self.account.name, "--dbname", "postgres",
+            node.start("create", "postgres", "--pgdata", node.data, "--pgport", node.port, *common,
+                       "--name", node.name, "--username", self.account.name, "--dbname", "postgres",
                        "--monitor", address, "--run")
             until(lambda count=number: self.is_settled(count), f"{node.name} has joined", 180)
             subprocess.run(["pg_autoctl", "config", "set", "timeout.network_partition_timeout",
