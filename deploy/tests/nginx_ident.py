@@ -3,26 +3,17 @@
 python3 nginx_ident.py nginx.conf CERTIFICATE KEY. Ends with status 1 and the reason where something is not so.
 """
 
-import http.client
 import http.server
 import json
-import pathlib
 import re
 import socket
-import ssl
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
+import front
+
 HOST = "ident.example.org"
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class Instance(http.server.ThreadingHTTPServer):
@@ -83,68 +74,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Nginx:
-    def __init__(self, site, certificate, key, instances):
-        self.port = free_port()
-        self.directory = tempfile.TemporaryDirectory()
-        directory = self.directory.name
-        text = pathlib.Path(site).read_text(encoding="utf-8")
-        text = re.sub(r"(ssl_certificate +)[^;]+;", rf"\1{certificate};", text)
-        text = re.sub(r"(ssl_certificate_key +)[^;]+;", rf"\1{key};", text)
-        text = text.replace("/var/log/nginx/", f"{directory}/")
-        text = re.sub(r"listen +(\[::\]:)?80;", "", text)
-        text = re.sub(r"listen +\[::\]:443[^;]*;", "", text)
-        text = re.sub(r"listen +443 ", f"listen 127.0.0.1:{self.port} ", text)
-        # Without its `listen` the first server block would take port 80.
-        text = re.sub(r"server \{(?:(?!^\}).)*?return 301.*?^\}\n", "", text, count=1, flags=re.S | re.M)
-        for number, instance in enumerate(instances, 1):
-            assert f"127.0.0.1:510{number} " in text
-            text = text.replace(f"127.0.0.1:510{number} ", f"127.0.0.1:{instance.server_port} ")
-        temporary = "".join(
-            f"{kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        configuration = pathlib.Path(directory, "nginx.conf")
-        # As whoever it was started as, so that it can come through here.
-        user = "user root;" if pathlib.Path("/proc/self").owner() == "root" else ""
-        configuration.write_text(
-            f"{user} pid {directory}/pid; error_log {directory}/error.log; daemon off; events {{}}\n"
-            f"http {{ {temporary}\n{text}\n}}",
-            encoding="utf-8",
-        )
-        self.process = subprocess.Popen(["nginx", "-p", directory, "-c", str(configuration)])
-        self.wait()
-
-    def wait(self):
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                if time.monotonic() > deadline or self.process.poll() is not None:
-                    sys.exit("nginx did not start")
-                time.sleep(0.05)
-
-    def ask(self, method, path, body=None, headers=None):
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.port, context=ssl._create_unverified_context(), timeout=20
-        )
-        try:
-            connection.request(method, path, body, {"Host": HOST, **(headers or {})})
-            answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read()
-        finally:
-            connection.close()
+class Nginx(front.Nginx):
+    """In front of those servers."""
 
     def told(self, method, path, **more):
         status, _, body = self.ask(method, path, **more)
         assert status == 200, f"{method} {path}: {status} {body[:200]}"
         return json.loads(body)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(10)
-        self.directory.cleanup()
 
 
 def same_instance_for_a_person(nginx, instances):
@@ -251,7 +187,7 @@ CHECKS = (
 
 def main(site, certificate, key):
     instances = [Instance(), Instance()]
-    nginx = Nginx(site, certificate, key, instances)
+    nginx = Nginx(site, certificate, key, [instance.server_port for instance in instances])
     try:
         for check in CHECKS:
             check(nginx, instances)
