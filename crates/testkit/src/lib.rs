@@ -17,6 +17,7 @@ mod cluster;
 mod database;
 mod forge;
 mod issuer;
+mod nginx;
 mod process;
 mod provider;
 mod proxy;

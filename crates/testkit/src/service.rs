@@ -1,7 +1,7 @@
 //! A service as its users meet it, inside the test's process: its own `run`, on a free port.
 
 use std::collections::HashMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
@@ -14,6 +14,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::database::TestDatabase;
+use crate::nginx::{self, Nginx};
 use crate::wait::eventually;
 
 /// How a service is started: its keys, the settings that its tests share, and its `run`.
@@ -44,7 +45,33 @@ pub struct TestService {
     /// Its database.
     pub database: Arc<TestDatabase>,
     http: Client,
-    running: Option<(Stopper, JoinHandle<Result<(), Failure>>)>,
+    running: Option<Running>,
+    /// With `BEHIND_NGINX`: the other instance, and what leads to both.
+    behind: Option<(Running, Nginx)>,
+}
+
+/// One instance.
+#[derive(Debug)]
+struct Running {
+    address: SocketAddr,
+    stopper: Stopper,
+    thread: JoinHandle<Result<(), Failure>>,
+}
+
+impl Running {
+    async fn ended(self) -> Result<(), Failure> {
+        // It holds the word to stop, which is said where it is dropped.
+        let _stopper = self.stopper;
+        let thread = self.thread;
+        tokio::task::spawn_blocking(move || thread.join().expect("no panic"))
+            .await
+            .unwrap()
+    }
+
+    async fn stop(self) -> Result<(), Failure> {
+        self.stopper.stop();
+        self.ended().await
+    }
 }
 
 impl Service {
@@ -69,23 +96,60 @@ impl Service {
         settings: &[&str],
     ) -> TestService {
         let running = self.try_start(database, clock, settings);
-        let answers = async || {
-            running
-                .get("/readyz")
-                .send()
-                .await
-                .ok()
-                .filter(|answer| answer.status().is_success())
-        };
-        eventually("the service is ready", answers).await;
+        for url in running.urls() {
+            let answers = async || {
+                let ready = running.http.get(format!("{url}/readyz")).send();
+                ready.await.ok().filter(|answer| answer.status().is_success())
+            };
+            eventually("the service is ready", answers).await;
+        }
         running
     }
 
     /// Starts an instance without waiting until it is ready, which it may never be.
+    ///
+    /// In an environment with `BEHIND_NGINX` there are two instances of everything, and an nginx that leads to both.
     #[must_use]
     pub fn try_start(&self, database: Arc<TestDatabase>, clock: &Clock, settings: &[&str]) -> TestService {
+        let front = nginx::is_asked_for().then(nginx::free_address);
+        // Without being told, tokenstore builds its links from where it listens.
+        let told = front
+            .filter(|_| self.schema.service == "tokenstore")
+            .map(|front| format!("server.public_url=http://{front}"));
+        let settings: Vec<&str> = told
+            .as_deref()
+            .into_iter()
+            .chain(settings.iter().copied())
+            .collect();
+        let running = self.instance(&database, clock, &settings);
+        let behind = front.map(|front| {
+            let other = self.instance(&database, clock, &settings);
+            let instances = [running.address, other.address];
+            let limit = settings
+                .iter()
+                .find_map(|it| it.strip_prefix("server.body_limit="));
+            let limit = limit.map(|limit| limit.trim_end_matches("iB"));
+            (other, Nginx::start(self.schema.service, front, instances, limit))
+        });
+        let address = front.unwrap_or(running.address);
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        TestService {
+            url: format!("http://{address}"),
+            clock: clock.clone(),
+            database,
+            http,
+            running: Some(running),
+            behind,
+        }
+    }
+
+    fn instance(&self, database: &TestDatabase, clock: &Clock, settings: &[&str]) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
         let shared = [
             format!("database.postgres.url={}", database.url()),
             "server.workers=1".to_owned(),
@@ -118,17 +182,10 @@ impl Service {
                 },
             ))
         });
-        let http = Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
-        TestService {
-            url,
-            clock: clock.clone(),
-            database,
-            http,
-            running: Some((stopper, thread)),
+        Running {
+            address,
+            stopper,
+            thread,
         }
     }
 
@@ -171,16 +228,27 @@ impl TestService {
         self.request(Method::DELETE, path)
     }
 
+    /// Where each of its instances is reached, and then `url` itself.
+    fn urls(&self) -> Vec<String> {
+        let instances = self
+            .running
+            .iter()
+            .chain(self.behind.iter().map(|(other, _)| other));
+        let direct = instances.map(|instance| format!("http://{}", instance.address));
+        direct.chain([self.url.clone()]).collect()
+    }
+
     /// Says stop and gives how the service ended.
     ///
     /// # Errors
     /// The service's own failure.
     pub async fn stop(mut self) -> Result<(), Failure> {
-        let (stopper, thread) = self.running.take().expect("it runs");
-        stopper.stop();
-        tokio::task::spawn_blocking(move || thread.join().expect("no panic"))
-            .await
-            .unwrap()
+        let running = self.running.take().expect("it runs");
+        let ended = running.stop().await;
+        match self.behind.take() {
+            Some((other, _nginx)) => other.stop().await.and(ended),
+            None => ended,
+        }
     }
 
     /// Waits until the service ends by itself, and gives how.
@@ -188,18 +256,23 @@ impl TestService {
     /// # Errors
     /// The service's own failure.
     pub async fn ended(mut self) -> Result<(), Failure> {
-        let (_stopper, thread) = self.running.take().expect("it runs");
-        tokio::task::spawn_blocking(move || thread.join().expect("no panic"))
-            .await
-            .unwrap()
+        let ended = self.running.take().expect("it runs").ended().await;
+        match self.behind.take() {
+            Some((other, _nginx)) => other.ended().await.and(ended),
+            None => ended,
+        }
     }
 }
 
 impl Drop for TestService {
     fn drop(&mut self) {
-        if let Some((stopper, thread)) = self.running.take() {
-            stopper.stop();
-            drop(thread.join());
+        let others = self.behind.take().map(|(other, _nginx)| other);
+        let instances: Vec<Running> = self.running.take().into_iter().chain(others).collect();
+        for instance in &instances {
+            instance.stopper.stop();
+        }
+        for instance in instances {
+            drop(instance.thread.join());
         }
     }
 }
