@@ -9,6 +9,8 @@ pub mod config;
 pub mod crypto;
 pub mod db;
 pub mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 pub mod metrics;
 pub mod outgoing;

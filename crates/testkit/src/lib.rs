@@ -14,6 +14,7 @@
 mod browser;
 mod certificates;
 mod cluster;
+mod corpus;
 mod database;
 mod forge;
 mod issuer;
@@ -27,6 +28,7 @@ mod wait;
 
 pub use browser::{Browser, Colours, Window};
 pub use certificates::{Authority, Certified};
+pub use corpus::replay;
 pub use database::TestDatabase;
 pub use forge::{Forge, forgeries, part_of, signed_by_mac, unsigned};
 pub use issuer::ForeignIssuer;

@@ -12,6 +12,8 @@ pub mod cleanup;
 pub mod config;
 pub mod credentials;
 pub mod databases;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod instance;
 pub mod mappings;
 mod openapi;

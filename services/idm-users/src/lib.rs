@@ -10,6 +10,8 @@ mod answer;
 pub mod audit;
 pub mod config;
 mod forgotten;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod instance;
 mod links;
 mod mail;

@@ -273,7 +273,7 @@ pub fn wants_page(request: &HttpRequest) -> bool {
 
 /// Whether the browser says that one of our pages sent the request. `Sec-Fetch-Site` no page can write;
 /// `Origin` is `null` where the page hides its address, and missing in no browser of this decade.
-fn is_from_own_page(headers: &HeaderMap, own: &str) -> bool {
+pub(crate) fn is_from_own_page(headers: &HeaderMap, own: &str) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let (origin, site) = (text("origin"), text("sec-fetch-site"));
     match (origin, site) {

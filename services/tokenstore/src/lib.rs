@@ -12,6 +12,8 @@ pub mod config;
 mod cookies;
 pub mod encryption;
 mod flow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod instance;
 mod links;
 mod login;

@@ -129,5 +129,5 @@ fn listed(paths: &BTreeSet<String>) -> String {
     } else {
         String::new()
     };
-    named.join(", ") + &more
+    format!("{}{more}", named.join(", "))
 }

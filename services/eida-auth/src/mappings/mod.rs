@@ -1,7 +1,7 @@
 //! The mapping of memberships to networks, which data centres keep as a table of four columns.
 
 pub mod commands;
-mod model;
+pub(crate) mod model;
 mod store;
 
 pub use model::{Mapping, read_csv};

@@ -313,7 +313,7 @@ async fn certificates_of(source: &Source, path: &Path) -> Result<Vec<SignedPubli
 }
 
 /// All certificates in `bytes`: binary, or one or several armored blocks.
-pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<SignedPublicKey>, String> {
+pub(crate) fn certificates(bytes: &[u8]) -> Result<Vec<SignedPublicKey>, String> {
     let mut certificates = Vec::new();
     let blocks = match std::str::from_utf8(bytes) {
         Ok(text) if text.contains("-----BEGIN PGP ") => text

@@ -6,7 +6,7 @@
 //! and has no opinions, so that every rule stands here.
 
 mod certificate;
-mod keyring;
+pub(crate) mod keyring;
 mod message;
 mod policy;
 #[cfg(test)]

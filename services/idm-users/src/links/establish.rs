@@ -107,7 +107,7 @@ async fn link_of(state: &State, token: &str) -> Result<Option<(Link, LinkClaims)
 }
 
 /// Value and system of a Patient's first identifier.
-fn identifier(body: &[u8]) -> Result<(String, Option<String>), Problem> {
+pub(crate) fn identifier(body: &[u8]) -> Result<(String, Option<String>), Problem> {
     let patient = json(body)
         .ok()
         .filter(|patient| patient.get("resourceType").and_then(Value::as_str) == Some("Patient"));

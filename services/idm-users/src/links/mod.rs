@@ -4,7 +4,7 @@ pub(crate) mod api;
 mod code;
 pub(crate) mod establish;
 pub(crate) mod jwt;
-mod model;
+pub(crate) mod model;
 mod store;
 
 pub(crate) use api::secret_place;

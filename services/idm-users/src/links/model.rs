@@ -15,41 +15,41 @@ const LONGEST_TEXT: usize = 1024;
 
 /// A link.
 #[derive(Debug, Clone)]
-pub(super) struct Link {
-    pub(super) id: Uuid,
-    pub(super) sssid: String,
-    pub(super) iss: String,
-    pub(super) aud: String,
-    pub(super) algorithm: SharedAlgorithm,
+pub(crate) struct Link {
+    pub(crate) id: Uuid,
+    pub(crate) sssid: String,
+    pub(crate) iss: String,
+    pub(crate) aud: String,
+    pub(crate) algorithm: SharedAlgorithm,
     /// A secret of its own, sealed; none: the service's.
-    pub(super) secret: Option<String>,
-    pub(super) exp: Option<Timestamp>,
+    pub(crate) secret: Option<String>,
+    pub(crate) exp: Option<Timestamp>,
     /// What its JWT says, once that was made.
-    pub(super) claims: Option<LinkClaims>,
-    pub(super) linked_to: Option<String>,
-    pub(super) linked_system: Option<String>,
-    pub(super) linked_on: Option<Moment>,
-    pub(super) withdrawn_on: Option<Moment>,
-    pub(super) created: Timestamp,
-    pub(super) changed: Timestamp,
+    pub(crate) claims: Option<LinkClaims>,
+    pub(crate) linked_to: Option<String>,
+    pub(crate) linked_system: Option<String>,
+    pub(crate) linked_on: Option<Moment>,
+    pub(crate) withdrawn_on: Option<Moment>,
+    pub(crate) created: Timestamp,
+    pub(crate) changed: Timestamp,
 }
 
 /// The claims of a link's JWT, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct LinkClaims {
+pub(crate) struct LinkClaims {
     /// The link's id.
-    pub(super) jti: String,
-    pub(super) iss: String,
-    pub(super) aud: String,
-    pub(super) exp: i64,
+    pub(crate) jti: String,
+    pub(crate) iss: String,
+    pub(crate) aud: String,
+    pub(crate) exp: i64,
     /// The subject's name.
-    pub(super) sub: String,
-    pub(super) birthdate: String,
+    pub(crate) sub: String,
+    pub(crate) birthdate: String,
 }
 
 impl Link {
     /// The link as it is shown.
-    pub(super) fn document(&self) -> Value {
+    pub(crate) fn document(&self) -> Value {
         let mut members = Map::new();
         let mut add = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -77,7 +77,7 @@ impl Link {
     ///
     /// # Errors
     /// [`Refused`]
-    pub(super) fn change(&mut self, members: &Map<String, Value>, now: Timestamp) -> Result<Change, Refused> {
+    pub(crate) fn change(&mut self, members: &Map<String, Value>, now: Timestamp) -> Result<Change, Refused> {
         let wish = Wish::read(members).map_err(Refused::Invalid)?;
         if wish.id.is_some_and(|id| id != self.id.to_string()) {
             return Err(Refused::Fixed("_id"));
@@ -184,7 +184,7 @@ impl Link {
     }
 
     /// Connects the link with an app's user.
-    pub(super) fn connect(&mut self, to: String, system: Option<String>, on: Moment, change: &mut Change) {
+    pub(crate) fn connect(&mut self, to: String, system: Option<String>, on: Moment, change: &mut Change) {
         change.note("linked_to", &Value::Null, &json!(to));
         if let Some(system) = &system {
             change.note("linked_system", &Value::Null, &json!(system));
@@ -196,13 +196,13 @@ impl Link {
 
 /// What a change did.
 #[derive(Debug, Default)]
-pub(super) struct Change {
+pub(crate) struct Change {
     /// A line for each member: old → new.
-    pub(super) lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
     /// The subject that the link was of.
-    pub(super) moved_from: Option<String>,
+    pub(crate) moved_from: Option<String>,
     /// A new secret, which is still to be sealed.
-    pub(super) secret: Option<SecretString>,
+    pub(crate) secret: Option<SecretString>,
 }
 
 impl Change {
@@ -221,7 +221,7 @@ impl Change {
 
 /// Why a change is refused.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// What is not valid in it.
     Invalid(Vec<Invalid>),
     /// A member that stays as it is.
@@ -296,7 +296,7 @@ fn read<T>(
 }
 
 /// A text that can be kept.
-pub(super) fn text(value: &Value) -> Result<String, String> {
+pub(crate) fn text(value: &Value) -> Result<String, String> {
     let text = value.as_str().map(str::trim).ok_or("expected a text")?;
     let length = text.chars().count();
     if text.chars().any(char::is_control) {

@@ -2,9 +2,9 @@
 
 pub(crate) mod api;
 pub mod commands;
-mod dates;
-mod model;
-mod query;
+pub(crate) mod dates;
+pub(crate) mod model;
+pub(crate) mod query;
 mod store;
 
 pub(crate) use api::unknown;

@@ -29,7 +29,7 @@ const KNOWN: [&str; 12] = [
 ];
 
 /// The dates of a subject, in their order.
-pub(super) const DATES: [&str; 4] = [
+pub(crate) const DATES: [&str; 4] = [
     "date_invited",
     "date_consented",
     "date_enrolled",
@@ -42,14 +42,14 @@ pub(crate) struct Subject {
     pub(crate) sssid: String,
     pub(crate) name: String,
     pub(crate) bday: Moment,
-    pub(super) email: Option<String>,
+    pub(crate) email: Option<String>,
     /// As [`DATES`].
-    pub(super) dates: [Option<Moment>; 4],
+    pub(crate) dates: [Option<Moment>; 4],
     /// Whether `date_enrolled` and `date_withdrawn` do not follow the links.
-    pub(super) by_hand: [bool; 2],
-    pub(super) extra: Map<String, Value>,
-    pub(super) created: Timestamp,
-    pub(super) changed: Timestamp,
+    pub(crate) by_hand: [bool; 2],
+    pub(crate) extra: Map<String, Value>,
+    pub(crate) created: Timestamp,
+    pub(crate) changed: Timestamp,
 }
 
 impl Subject {
@@ -67,7 +67,7 @@ impl Subject {
     ///
     /// # Errors
     /// All that is wrong.
-    pub(super) fn read(members: Map<String, Value>, now: Timestamp) -> Result<Self, Vec<Invalid>> {
+    pub(crate) fn read(members: Map<String, Value>, now: Timestamp) -> Result<Self, Vec<Invalid>> {
         let mut errors = Vec::new();
         let wish = Wish::read(&members, &mut errors);
         for (name, missing) in [
@@ -107,7 +107,7 @@ impl Subject {
     }
 
     /// The subject as it is shown.
-    pub(super) fn document(&self) -> Value {
+    pub(crate) fn document(&self) -> Value {
         let mut members = self.extra.clone();
         members.insert("sssid".to_owned(), json!(self.sssid));
         members.insert("name".to_owned(), json!(self.name));
@@ -127,7 +127,7 @@ impl Subject {
     ///
     /// # Errors
     /// [`Refused`]
-    pub(super) fn change(
+    pub(crate) fn change(
         &mut self,
         members: Map<String, Value>,
         now: Timestamp,
@@ -189,7 +189,7 @@ impl Subject {
 
 /// Why a change is refused.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// What is not valid in it.
     Invalid(Vec<Invalid>),
     /// A date that is set stays as it is.
@@ -284,12 +284,12 @@ fn in_words(value: &Value) -> String {
 }
 
 /// How a text is compared in a search: normalised (NFKC), in lower case.
-pub(super) fn search_key(text: &str) -> String {
+pub(crate) fn search_key(text: &str) -> String {
     text.nfkc().collect::<String>().to_lowercase()
 }
 
 /// How a name is put in order: without case and accents.
-pub(super) fn order_key(text: &str) -> String {
+pub(crate) fn order_key(text: &str) -> String {
     let plain: String = text
         .nfkd()
         .filter(|character| !is_combining_mark(*character))
@@ -298,7 +298,7 @@ pub(super) fn order_key(text: &str) -> String {
 }
 
 /// Every three neighbouring characters of a search key.
-pub(super) fn grams(key: &str) -> Vec<String> {
+pub(crate) fn grams(key: &str) -> Vec<String> {
     let characters: Vec<char> = key.chars().collect();
     let grams: BTreeSet<String> = characters
         .windows(3)

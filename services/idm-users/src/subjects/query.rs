@@ -1,5 +1,7 @@
 //! What a list of subjects is asked for.
 
+use std::collections::HashSet;
+
 use identity_core::http::Invalid;
 
 use super::model::search_key;
@@ -11,24 +13,24 @@ const LONGEST_SEARCH: usize = 255;
 
 /// A part of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ListQuery {
+pub(crate) struct ListQuery {
     /// In the form in which it is compared.
-    pub(super) search: Option<String>,
-    pub(super) status: Option<i16>,
-    pub(super) order: Order,
-    pub(super) descending: bool,
-    pub(super) offset: i64,
-    pub(super) page: i64,
+    pub(crate) search: Option<String>,
+    pub(crate) status: Option<i16>,
+    pub(crate) order: Order,
+    pub(crate) descending: bool,
+    pub(crate) offset: i64,
+    pub(crate) page: i64,
 }
 
 /// By which member the list is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Order {
+pub(crate) struct Order {
     member: &'static str,
     /// The column that keeps the order.
-    pub(super) column: &'static str,
+    pub(crate) column: &'static str,
     /// Whether it may be empty: what is empty comes first, and in descending order last.
-    pub(super) nullable: bool,
+    pub(crate) nullable: bool,
 }
 
 const ORDERS: [Order; 10] = [
@@ -57,7 +59,7 @@ impl ListQuery {
     ///
     /// # Errors
     /// All that is wrong.
-    pub(super) fn read(query: &str) -> Result<Self, Vec<Invalid>> {
+    pub(crate) fn read(query: &str) -> Result<Self, Vec<Invalid>> {
         let [bysssid, ..] = ORDERS;
         let mut read = Self {
             search: None,
@@ -68,24 +70,22 @@ impl ListQuery {
             page: 50,
         };
         let mut errors = Vec::new();
-        let mut seen: Vec<String> = Vec::new();
+        let mut seen: HashSet<String> = HashSet::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             if value.is_empty() {
                 continue;
             }
             let outcome = read.take(&name, &value);
-            let twice = outcome != Ok(false) && seen.iter().any(|other| *other == name);
-            let detail = if twice {
-                Err("is given twice".to_owned())
-            } else {
+            let detail = if outcome == Ok(false) || seen.insert(name.clone().into_owned()) {
                 outcome.map(|_| ())
+            } else {
+                Err("is given twice".to_owned())
             };
             errors.extend(
                 detail
                     .err()
                     .map(|detail| Invalid::new(format!("/{name}"), detail)),
             );
-            seen.push(name.into_owned());
         }
         if errors.is_empty() { Ok(read) } else { Err(errors) }
     }

@@ -3,7 +3,7 @@
 pub(crate) mod api;
 pub mod commands;
 pub mod import;
-mod model;
+pub(crate) mod model;
 mod passwords;
 mod store;
 

@@ -52,9 +52,10 @@ pub struct Supported {
     pub token_endpoint_auth_methods: Option<Vec<String>>,
 }
 
+/// A discovery document, as far as it matters.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Document {
+pub(crate) struct Document {
     issuer: Option<String>,
     authorization_endpoint: Option<Url>,
     token_endpoint: Option<Url>,
@@ -72,22 +73,27 @@ struct Document {
 /// # Errors
 /// [`Unreachable`] where it cannot be had, is of another issuer, or lacks what is needed.
 pub async fn discover(settings: &Settings, outgoing: &Outgoing) -> Result<Endpoints, Unreachable> {
-    let document = match &settings.discovery_url {
-        None => Document::default(),
-        Some(url) => {
-            let (address, issuer) = addresses(url);
-            let document: Document = get(outgoing, address).await?;
-            let expected = settings.issuer.as_deref().unwrap_or(&issuer);
-            let found = document.issuer.as_deref().unwrap_or_default();
-            // Discovery, 4.3: the document must be of the very issuer. A slash at the end is often missing.
-            if found.trim_end_matches('/') != expected.trim_end_matches('/') {
-                return Err(Unreachable::because(format!(
-                    "the discovered issuer is `{found}`, expected `{expected}`"
-                )));
-            }
-            document
-        }
+    let Some(url) = &settings.discovery_url else {
+        return endpoints_of(settings, Document::default());
     };
+    let (address, issuer) = addresses(url);
+    let document: Document = get(outgoing, address).await?;
+    let expected = settings.issuer.as_deref().unwrap_or(&issuer);
+    let found = document.issuer.as_deref().unwrap_or_default();
+    // Discovery, 4.3: the document must be of the very issuer. A slash at the end is often missing.
+    if found.trim_end_matches('/') != expected.trim_end_matches('/') {
+        return Err(Unreachable::because(format!(
+            "the discovered issuer is `{found}`, expected `{expected}`"
+        )));
+    }
+    endpoints_of(settings, document)
+}
+
+/// What the operator says by hand, and where nothing is said the document.
+///
+/// # Errors
+/// [`Unreachable`] where something is missing that is needed.
+pub(crate) fn endpoints_of(settings: &Settings, document: Document) -> Result<Endpoints, Unreachable> {
     let needed = |name: &str, by_hand: &Option<Url>, discovered: Option<Url>| {
         let found = by_hand.clone().or(discovered);
         found.ok_or_else(|| Unreachable::because(format!("its discovery document has no {name}")))

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use super::protocol::{Obtained, ProviderError};
 use super::provider::{Identity, Provider};
 use super::wire::{Unreachable, receive};
+use crate::access::is_subject;
 
 /// How far the provider's clock may differ from ours.
 const LEEWAY: SignedDuration = SignedDuration::from_mins(1);
@@ -71,30 +72,19 @@ impl Provider {
         now: Timestamp,
     ) -> Result<Map<String, Value>, ProviderError> {
         let refused = |reason: String| ProviderError::Identity(format!("the ID token is refused: {reason}"));
-        let parsed =
-            CoreIdToken::from_str(token.expose_secret()).map_err(|error| refused(error.to_string()))?;
-        let issuer = IssuerUrl::new(issuer.to_owned()).map_err(|error| refused(error.to_string()))?;
-        let client = ClientId::new(self.settings.client_id.clone());
-        let nonce = Nonce::new(nonce.to_owned());
-        let check = |keys: CoreJsonWebKeySet| {
-            let moment = SystemTime::UNIX_EPOCH
-                + Duration::from_secs(u64::try_from((now - LEEWAY).as_second()).unwrap_or_default());
-            let verifier = CoreIdTokenVerifier::new_public_client(client.clone(), issuer.clone(), keys)
-                .set_allowed_algs(ASYMMETRIC)
-                .set_time_fn(move || moment.into());
-            parsed
-                .claims(&verifier, &nonce)
-                .map(|_| ())
-                .map_err(|error| causes(&error))
+        let expected = Expected {
+            issuer,
+            client: &self.settings.client_id,
+            nonce,
+            now,
         };
-        if check(self.keys(false, now).await?).is_err() {
+        let token = token.expose_secret();
+        let claims = match expected.claims(token, self.keys(false, now).await?) {
+            Ok(claims) => Ok(claims),
             // Its keys may have changed.
-            check(self.keys(true, now).await?).map_err(refused)?;
-        }
-        // The signature is over this very text.
-        let payload = token.expose_secret().split('.').nth(1).unwrap_or_default();
-        let payload = BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap_or_default();
-        serde_json::from_slice(&payload).map_err(|error| refused(error.to_string()))
+            Err(_) => expected.claims(token, self.keys(true, now).await?),
+        };
+        claims.map_err(refused)
     }
 
     async fn userinfo(&self, url: url::Url, token: &SecretString) -> Result<Map<String, Value>, Unreachable> {
@@ -113,8 +103,40 @@ impl Provider {
     }
 }
 
+/// What an ID token must say.
+pub(crate) struct Expected<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) client: &'a str,
+    pub(crate) nonce: &'a str,
+    pub(crate) now: Timestamp,
+}
+
+impl Expected<'_> {
+    /// The claims of an ID token that one of `keys` has signed.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub(crate) fn claims(&self, token: &str, keys: CoreJsonWebKeySet) -> Result<Map<String, Value>, String> {
+        let parsed = CoreIdToken::from_str(token).map_err(|error| error.to_string())?;
+        let issuer = IssuerUrl::new(self.issuer.to_owned()).map_err(|error| error.to_string())?;
+        let seconds = u64::try_from((self.now - LEEWAY).as_second()).unwrap_or_default();
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let verifier =
+            CoreIdTokenVerifier::new_public_client(ClientId::new(self.client.to_owned()), issuer, keys)
+                .set_allowed_algs(ASYMMETRIC)
+                .set_time_fn(move || moment.into());
+        parsed
+            .claims(&verifier, &Nonce::new(self.nonce.to_owned()))
+            .map_err(|error| causes(&error))?;
+        // The signature is over this very text.
+        let payload = token.split('.').nth(1).unwrap_or_default();
+        let payload = BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap_or_default();
+        serde_json::from_slice(&payload).map_err(|error| error.to_string())
+    }
+}
+
 /// OpenID Connect Core 1.0, 5.3.2: userinfo of another subject is no use. The signed claims win.
-fn merged(
+pub(crate) fn merged(
     signed: Option<Map<String, Value>>,
     mut said: Map<String, Value>,
 ) -> Result<Map<String, Value>, ProviderError> {
@@ -130,16 +152,23 @@ fn merged(
     Ok(said)
 }
 
-fn identity(claims: Map<String, Value>) -> Identity {
+pub(crate) fn identity(claims: Map<String, Value>) -> Identity {
     let text = |name: &str| match claims.get(name) {
-        Some(Value::String(text)) if !text.is_empty() => Some(text.chars().take(255).collect::<String>()),
+        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
-    let subject = text("sub").or_else(|| text("id"));
+    // Never shortened: two people would be one.
+    let subject = text("sub").or_else(|| text("id")).filter(|text| is_subject(text));
     let account = ["email", "preferred_username", "login", "username", "name"]
         .into_iter()
         .find_map(text)
+        .map(|text| {
+            text.chars()
+                .filter(|character| !character.is_control())
+                .take(255)
+                .collect()
+        })
         .or_else(|| subject.clone());
     Identity {
         subject,

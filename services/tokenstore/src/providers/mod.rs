@@ -3,14 +3,14 @@
 
 mod assertion;
 pub mod commands;
-mod discovery;
+pub(crate) mod discovery;
 mod doctor;
-mod identity;
+pub(crate) mod identity;
 pub mod model;
 pub mod presets;
-mod protocol;
+pub(crate) mod protocol;
 mod provider;
-mod wire;
+pub(crate) mod wire;
 
 pub use model::{Metadata, Settings};
 pub use protocol::{Begun, Callback, Obtained, ProviderError};

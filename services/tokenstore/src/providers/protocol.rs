@@ -30,8 +30,9 @@ const LONGEST_TOKEN: usize = 64 * 1024;
 /// A lifetime longer than this says nothing: ORCID's tokens are good for twenty years.
 const LONGEST_LIFETIME: u64 = 100 * 366 * 24 * 3600;
 
-type Client = CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
-type Asked<T> = Result<T, RequestTokenError<Unreachable, StandardErrorResponse<CoreErrorResponseType>>>;
+pub(crate) type Client = CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
+pub(crate) type Asked<T> =
+    Result<T, RequestTokenError<Unreachable, StandardErrorResponse<CoreErrorResponseType>>>;
 
 /// An authorization that was begun: where the browser goes, and what has to be remembered.
 #[derive(Debug)]
@@ -257,7 +258,11 @@ impl Provider {
         }
     }
 
-    fn client(&self, endpoints: &Endpoints, redirect_uri: Option<&str>) -> Result<Client, Unreachable> {
+    pub(crate) fn client(
+        &self,
+        endpoints: &Endpoints,
+        redirect_uri: Option<&str>,
+    ) -> Result<Client, Unreachable> {
         let wrong = |error: url::ParseError| Unreachable::because(error.to_string());
         // Without an issuer no ID token is looked at; the library wants one all the same.
         let issuer = endpoints
@@ -319,7 +324,7 @@ fn check_issuer(endpoints: &Endpoints, named: Option<&str>) -> Result<(), Provid
     }
 }
 
-fn obtained(answer: Asked<CoreTokenResponse>, wire: &Wire<'_>) -> Result<Obtained, ProviderError> {
+pub(crate) fn obtained(answer: Asked<CoreTokenResponse>, wire: &Wire<'_>) -> Result<Obtained, ProviderError> {
     let tokens = answer.map_err(|error| match error {
         RequestTokenError::ServerResponse(said) => {
             let description = printable(said.error_description().map_or("", String::as_str));

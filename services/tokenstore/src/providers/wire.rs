@@ -87,7 +87,7 @@ impl<'a> Wire<'a> {
 
     /// What providers do differently: errors with status 200, numbers as texts, commas between scopes,
     /// empty members, a missing token type.
-    fn straighten(&self, status: StatusCode, body: Vec<u8>) -> (StatusCode, Vec<u8>) {
+    pub(crate) fn straighten(&self, status: StatusCode, body: Vec<u8>) -> (StatusCode, Vec<u8>) {
         let Ok(Value::Object(mut members)) = serde_json::from_slice(&body) else {
             return (status, body);
         };

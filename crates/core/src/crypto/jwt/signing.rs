@@ -98,7 +98,7 @@ impl SigningKey {
         Ok(token)
     }
 
-    fn signature(&self, signed: &[u8]) -> Result<Vec<u8>, TokenError> {
+    pub(crate) fn signature(&self, signed: &[u8]) -> Result<Vec<u8>, TokenError> {
         let failed = |_| TokenError::new("signing failed");
         match &self.pair {
             Pair::Ed25519(pair) => Ok(pair.try_sign(signed).map_err(failed)?.as_ref().to_vec()),
