@@ -13,6 +13,9 @@ use serde::Serialize;
 
 use crate::db;
 
+/// The most that is told to be wrong at once: an answer is not many times as large as its request.
+const MOST_ERRORS: usize = 100;
+
 /// Why a request was not done.
 #[derive(Debug)]
 pub struct Problem {
@@ -60,9 +63,10 @@ impl Problem {
         }
     }
 
-    /// 400, with everything that is wrong.
+    /// 400, with everything that is wrong, as far as anybody would read it.
     #[must_use]
-    pub fn invalid(errors: Vec<Invalid>) -> Self {
+    pub fn invalid(mut errors: Vec<Invalid>) -> Self {
+        errors.truncate(MOST_ERRORS);
         Self {
             errors,
             ..Self::new(StatusCode::BAD_REQUEST, "The request is not valid.").of_kind("invalid")
@@ -259,5 +263,18 @@ impl From<db::Error> for Problem {
 impl From<tokio_postgres::Error> for Problem {
     fn from(error: tokio_postgres::Error) -> Self {
         db::Error::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_more_is_told_than_anybody_would_read() {
+        let wrong = (0..5000).map(|number| Invalid::new(format!("/{number}"), "is not known"));
+        let problem = Problem::invalid(wrong.collect());
+        assert_eq!(problem.errors().len(), MOST_ERRORS);
+        assert!(rfc9457(&problem, "id").0.len() < 10_000);
     }
 }

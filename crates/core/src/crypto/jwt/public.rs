@@ -205,7 +205,8 @@ impl PublicKey {
         };
         let expires_at = claims.expires_at.and_then(moment).ok_or_else(|| missing("exp"))?;
         // jwt-simple's tolerance is meant for other clocks; what is over is over (RFC 7519, 4.1.4).
-        if expires_at + expected.leeway <= expected.now {
+        // As a difference: the last moment there is has none behind it.
+        if expected.now.duration_since(expires_at) >= expected.leeway {
             return Err(TokenError::new("it has expired"));
         }
         Ok(Claims {
