@@ -9,7 +9,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 use futures_util::FutureExt;
@@ -18,6 +18,7 @@ use tracing::Instrument;
 use super::Problem;
 use super::body::Receiving;
 use super::client::{Client, REQUEST_ID};
+use super::leaving::Leaving;
 use super::problem::Form;
 use crate::config::values::Range;
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct Guard {
     pub https: bool,
     /// Where requests are counted.
     pub metrics: Metrics,
+    /// Whether the server is about to stop.
+    pub leaving: Leaving,
 }
 
 /// The outermost middleware of every service.
@@ -50,6 +53,7 @@ pub async fn guard(
     let Some(guard) = request.app_data::<web::Data<Guard>>().cloned() else {
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
+    let _open = guard.leaving.open();
     let peer = request.peer_addr().map(|peer| peer.ip());
     let client = Client::of(peer, request.headers(), &guard.trusted_proxies);
     let receiving = Receiving::default();
@@ -68,6 +72,7 @@ pub async fn guard(
             let mut answer = guard.in_our_form(answer.map_into_boxed_body(), &client);
             let route = answer.request().match_pattern().unwrap_or_else(|| "-".to_owned());
             guard.protect(answer.headers_mut(), &client);
+            guard.part(answer.response_mut());
             guard.report(method, &route, answer.status(), started, &client);
             return Ok(answer);
         }
@@ -83,6 +88,7 @@ pub async fn guard(
     };
     let mut answer = guard.show(&problem, &client);
     guard.protect(answer.headers_mut(), &client);
+    guard.part(&mut answer);
     guard.report(method, "-", problem.status(), started, &client);
     Err(InternalError::from_response(problem, answer).into())
 }
@@ -144,6 +150,13 @@ impl Guard {
         }
         if let Ok(id) = HeaderValue::from_str(&client.request_id) {
             headers.insert(REQUEST_ID, id);
+        }
+    }
+
+    /// The last answer of its connection, if the server is about to stop.
+    fn part<B>(&self, answer: &mut HttpResponse<B>) {
+        if self.leaving.is_on() {
+            answer.head_mut().set_connection_type(ConnectionType::Close);
         }
     }
 

@@ -7,6 +7,7 @@ pub mod client;
 pub mod docs;
 pub mod guard;
 pub mod health;
+mod leaving;
 pub mod names;
 pub mod page;
 pub mod problem;

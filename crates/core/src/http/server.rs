@@ -17,6 +17,7 @@ use utoipa::openapi::OpenApi;
 use super::docs::{self, Docs};
 use super::guard::{Guard, guard};
 use super::health::{self, Health};
+use super::leaving::Leaving;
 use super::problem::Form;
 use super::route;
 use crate::config::{Base, Server as Settings};
@@ -28,6 +29,9 @@ use crate::runtime::{Runtime, Stop};
 /// An idle connection stays open longer than nginx keeps one to its upstreams (60 s), so that it is
 /// nginx that closes, and never while it sends the next request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long idle connections, and those that are sending a head, may take to end when all requests are answered; in
+/// seconds.
+const CLOSING: u64 = 2;
 
 /// What a service serves with.
 #[derive(Debug)]
@@ -122,6 +126,7 @@ where
     R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let tls = tls(settings)?;
+    let leaving = Leaving::default();
     let guarding = web::Data::new(Guard {
         form: service.form,
         trusted_proxies: settings.trusted_proxies.clone(),
@@ -132,6 +137,7 @@ where
                 .as_ref()
                 .is_some_and(|url| url.scheme() == "https"),
         metrics: service.metrics,
+        leaving: leaving.clone(),
     });
     let docs = web::Data::new(Docs::new(&service.openapi));
     let health = web::Data::new(Health {
@@ -152,20 +158,25 @@ where
             .configure(&routes)
             .default_service(route::nothing_here())
     });
-    let stopped = stop.clone();
+    let known = listener
+        .try_clone()
+        .map_err(|error| Failure::because("listening", error))?;
+    let last = leaving.clone();
     let server = server
         .workers(settings.worker_count())
         .client_request_timeout(settings.header_timeout.0)
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-        .shutdown_timeout(whole_seconds(settings.shutdown_grace.0))
-        .shutdown_signal(async move { stopped.said().await });
+        .shutdown_timeout(CLOSING)
+        .shutdown_signal(async move { last.over().await });
     let listening = match tls {
         Some(tls) => server.listen_rustls_0_23(listener, tls),
         None => server.listen(listener),
     };
-    Ok(listening
+    let server = listening
         .map_err(|error| Failure::because("listening", error))?
-        .run())
+        .run();
+    tokio::spawn(leaving.see_off(stop.clone(), server.handle(), known, settings.shutdown_grace.0));
+    Ok(server)
 }
 
 /// `/metrics`, on a listener of its own, which nobody outside needs to reach.
@@ -196,11 +207,6 @@ fn metrics_server(base: &Base, metrics: &Metrics, stop: &Stop) -> Result<Option<
         tracing::info!(%address, "listening for metrics");
     }
     Ok(Some(server.run()))
-}
-
-/// A part of a second counts as one, so that a short time does not become none.
-fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 fn tls(settings: &Settings) -> Result<Option<ServerConfig>, Failure> {
