@@ -39,6 +39,15 @@ fn now() -> Timestamp {
     Timestamp::from_second(1_790_000_000).unwrap_or_default()
 }
 
+fn has_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(items) => items.iter().any(has_fraction),
+        Value::Object(members) => members.values().any(has_fraction),
+        _ => false,
+    }
+}
+
 /// A study subject: shown and sent back it is the same, and a change changes what it says.
 pub fn subject(data: &[u8]) {
     let Some(given) = members(data) else { return };
@@ -46,14 +55,13 @@ pub fn subject(data: &[u8]) {
         let document = subject.document();
         let again =
             members(document.to_string().as_bytes()).and_then(|given| Subject::read(given, now()).ok());
-        assert_eq!(again.as_ref().map(Subject::document), Some(document.clone()));
+        assert!(has_fraction(&document) || again.as_ref().map(Subject::document) == Some(document.clone()));
         let mut same = subject;
         let sent_back = members(document.to_string().as_bytes()).unwrap_or_default();
         let changes = same.change(sent_back, now() + SignedDuration::from_mins(1));
         // A fraction may become another in its last digit.
-        let has_fraction = document.to_string().contains(['.', 'e', 'E']);
         assert!(
-            has_fraction || changes.is_ok_and(|changes| changes.is_empty()),
+            has_fraction(&document) || changes.is_ok_and(|changes| changes.is_empty()),
             "unchanged, and changed"
         );
     }

@@ -139,6 +139,8 @@ impl Subject {
         }
         let mut changes = Vec::new();
         let mut note = |name: &str, old: &Value, new: &Value| {
+            // A member of others' may be called as it likes; Postgres takes no NUL in a text.
+            let name = name.replace('\0', "");
             changes.push(format!("changed {name}: {} → {}", in_words(old), in_words(new)));
         };
         for (index, name) in DATES.iter().enumerate() {
@@ -357,6 +359,13 @@ mod tests {
             let refused = subject.change(members(&json!({ "date_invited": other })), Timestamp::UNIX_EPOCH);
             assert!(matches!(refused, Err(Refused::DateIsSet("date_invited"))));
         }
+    }
+
+    #[test]
+    fn no_line_of_the_audit_trail_has_a_nul_whatever_a_member_is_called() {
+        let wish = json!({"a\u{0}b": "c\u{0}d"});
+        let changes = subject().change(members(&wish), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(changes, ["changed ab: nothing → \"c\\u0000d\""]);
     }
 
     #[test]

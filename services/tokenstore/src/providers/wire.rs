@@ -190,11 +190,12 @@ fn whole_seconds(value: &Value) -> Option<u64> {
 /// Scopes with single blanks between them, however they were written.
 fn joined(scope: &Value) -> Option<String> {
     let texts: Vec<&str> = match scope {
-        Value::String(text) => text.split([' ', ',']).collect(),
+        Value::String(text) => vec![text],
         Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
-    let texts: Vec<_> = texts.into_iter().filter(|text| !text.is_empty()).collect();
+    let texts = texts.into_iter().flat_map(|text| text.split([' ', ',']));
+    let texts: Vec<_> = texts.filter(|text| !text.is_empty()).collect();
     (!texts.is_empty()).then(|| texts.join(" "))
 }
 
@@ -220,6 +221,7 @@ mod tests {
             (json!("a,b"), Some("a b")),
             (json!("a, b"), Some("a b")),
             (json!(["a", "b"]), Some("a b")),
+            (json!(["a,b", " ", "c d"]), Some("a b c d")),
             (json!(""), None),
             (json!(7), None),
         ] {
