@@ -34,9 +34,11 @@ pub struct Tally {
     pub done: usize,
     /// Answered with 4xx.
     pub refused: usize,
+    /// Not sent: nobody listened.
+    pub unsent: usize,
     /// Answered with 503.
     pub put_off: usize,
-    /// Not answered.
+    /// Sent and not answered.
     pub broken: usize,
     /// Answered with another 5xx, which no fault is a reason for.
     pub failed: usize,
@@ -47,13 +49,14 @@ impl fmt::Display for Tally {
         let Self {
             done,
             refused,
+            unsent,
             put_off,
             broken,
             failed,
         } = self;
         write!(
             formatter,
-            "{done} done, {refused} refused, {put_off} put off, {broken} without an answer, {failed} failed"
+            "{done} done, {refused} refused, {unsent} not sent, {put_off} put off, {broken} without an answer, {failed} failed"
         )
     }
 }
@@ -89,7 +92,11 @@ impl<S: Clone + Debug + PartialEq> Ledger<S> {
             tally.done += 1;
         } else if answer.is_refusal() {
             thing.open = None;
-            tally.refused += 1;
+            if answer.is_sent {
+                tally.refused += 1;
+            } else {
+                tally.unsent += 1;
+            }
         } else {
             match answer.status {
                 Some(StatusCode::SERVICE_UNAVAILABLE) => tally.put_off += 1,
@@ -160,6 +167,7 @@ mod tests {
     fn answer(status: Option<u16>) -> Answer {
         Answer {
             status: status.map(|status| StatusCode::from_u16(status).unwrap()),
+            is_sent: true,
             body: Value::Null,
         }
     }
@@ -193,6 +201,19 @@ mod tests {
         let refused = ledger(Some(409));
         assert!(agrees(&refused, &[("a", 1)]));
         assert!(!agrees(&refused, &[("a", 2)]), "refused and done all the same");
+    }
+
+    #[test]
+    fn what_was_not_sent_is_not_done() {
+        let ledger = Ledger::default();
+        ledger.asks("a", Some(1));
+        let nobody = Answer {
+            is_sent: false,
+            ..answer(None)
+        };
+        assert!(ledger.learns("a", &nobody));
+        assert!(agrees(&ledger, &[]));
+        assert!(!agrees(&ledger, &[("a", 1)]));
     }
 
     #[test]

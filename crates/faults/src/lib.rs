@@ -24,5 +24,5 @@ pub use binaries::binary;
 pub use instance::{Instance, free_port};
 pub use ledger::{Ledger, Tally};
 pub use length::{is_full, short_or_full, tell};
-pub use load::{Load, Running, random_below};
+pub use load::{Load, Running, grown, random_below, some_moment_after};
 pub use postgres::Postgres;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use identity_core::crypto::random;
 use tokio::task::JoinSet;
@@ -57,4 +58,24 @@ impl Load {
 #[must_use]
 pub fn random_below(limit: u64) -> u64 {
     u64::from_le_bytes(random::bytes()) % limit
+}
+
+/// Waits until `count` has grown by `more`; gives how long that took.
+///
+/// # Panics
+/// When it has not after `limit`.
+pub async fn grown(limit: Duration, more: usize, count: impl Fn() -> usize) -> Duration {
+    let (began, before) = (Instant::now(), count());
+    while count() < before + more {
+        let grown = count() - before;
+        assert!(began.elapsed() < limit, "{grown} of {more} after {limit:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    began.elapsed()
+}
+
+/// Lets the clients have `more` answers to be counted by `count`, and stops at any moment after.
+pub async fn some_moment_after(more: usize, count: impl Fn() -> usize) {
+    grown(Duration::from_mins(1), more, count).await;
+    tokio::time::sleep(Duration::from_millis(random_below(200))).await;
 }

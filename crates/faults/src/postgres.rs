@@ -114,10 +114,14 @@ impl Drop for Postgres {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                if let Some(server) = server {
-                    server.stop().await.unwrap();
-                }
-                private_postgres::erase(&dir).await.unwrap();
+                let Some(server) = server else {
+                    private_postgres::erase(&dir).await.unwrap();
+                    return;
+                };
+                // The directory itself, or its stand-in where Postgres' user cannot reach it.
+                let dir = server.data_dir().parent().map(Path::to_owned);
+                server.stop().await.unwrap();
+                drop(dir.map(std::fs::remove_dir_all));
             });
         });
         // What is left is removed by the next run.

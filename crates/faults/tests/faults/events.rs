@@ -191,10 +191,11 @@ async fn every_event_is_taken_in_order_though_dispatchers_are_killed_and_the_rec
     load.stop().await;
     let client = database.connect("ident").await;
     // Some more, while nothing is written any more.
+    let more = Duration::from_secs(short_or_full(4, 60));
     let few = i64::try_from(changes / 20).unwrap();
     let began_to_wait = Instant::now();
     kills += kill_until(&mut instances, async || {
-        waiting(&client).await <= few || began_to_wait.elapsed() > Duration::from_secs(20)
+        waiting(&client).await <= few || began_to_wait.elapsed() > more
     })
     .await;
     while waiting(&client).await > 0 {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use faults::{Instance, random_below, short_or_full, tell};
+use faults::{Instance, short_or_full, some_moment_after, tell};
 use identity_testkit::TestDatabase;
 
 use crate::people::{People, settings};
@@ -16,7 +16,7 @@ async fn ident_that_is_killed_under_load_loses_nothing_and_leaves_nothing_half_d
     let load = people.busy(8);
     let mut slowest = Duration::ZERO;
     for _ in 0..kills {
-        tokio::time::sleep(Duration::from_millis(100 + random_below(400))).await;
+        some_moment_after(20, || people.ledger.tally().done).await;
         ident.kill();
         let began = Instant::now();
         ident.start_again().await;

@@ -1,8 +1,6 @@
 //! idm-users, killed under load: subjects and the audit trail that tells of them.
 
-use std::time::Duration;
-
-use faults::{Instance, random_below, short_or_full, tell};
+use faults::{Instance, short_or_full, some_moment_after, tell};
 use identity_testkit::TestDatabase;
 
 use crate::subjects::{Subjects, settings};
@@ -15,7 +13,7 @@ async fn idm_users_that_is_killed_under_load_has_a_trail_that_verifies_and_tells
     let subjects = Subjects::at(&idm.url).await;
     let load = subjects.busy(8);
     for _ in 0..kills {
-        tokio::time::sleep(Duration::from_millis(100 + random_below(400))).await;
+        some_moment_after(20, || subjects.ledger.tally().done).await;
         idm.kill();
         idm.start_again().await;
     }

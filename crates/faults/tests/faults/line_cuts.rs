@@ -59,60 +59,63 @@ impl Write {
     }
 }
 
-/// Cuts the line at the decision about `write`; says what became of it.
-async fn cut(people: &People, network: &Proxy, ident: &Instance, write: Write, cut: fn(Vec<u8>) -> Cut) {
-    let email = format!("{write:?}.{:?}@north", cut(Vec::new()));
-    let id = match write {
-        Write::Make => 0,
-        _ => people
-            .make(&email, Some((format!("{email} 0"), true)))
-            .await
-            .unwrap(),
-    };
-    let before = people.ledger.tally();
-    network.cut_at(cut(write.decided_by(&email)));
-    write.ask(people, id, &email).await;
-    assert!(network.is_cut(), "{write:?}: it came to the cut");
-    let put_off = people.ledger.tally().put_off - before.put_off;
-    assert_eq!(
-        put_off, 1,
-        "{write:?}: nobody can know, so nobody says that it is done"
-    );
-    network.mend();
-    eventually("ident has found Postgres again", async || {
-        ident.ready().await;
-        let name = format!("{email}.after");
-        people.make(&name, None).await
-    })
-    .await;
+/// Cuts the line at the decision about `write`; gives the record's address.
+async fn cut(people: &People, network: &Proxy, write: Write, cut: fn(Vec<u8>) -> Cut) -> String {
+    // The last cut may have begun an outage that is not over yet; then nothing comes to a decision.
+    for attempt in 0..100 {
+        let email = format!("{write:?}.{attempt}.{:?}@north", cut(Vec::new()));
+        let id = match write {
+            Write::Make => 0,
+            _ => match people.make(&email, Some((format!("{email} 0"), true))).await {
+                Some(id) => id,
+                None => continue,
+            },
+        };
+        let before = people.ledger.tally();
+        network.cut_at(cut(write.decided_by(&email)));
+        write.ask(people, id, &email).await;
+        let (is_cut, after) = (network.is_cut(), people.ledger.tally());
+        network.mend();
+        let put_off = after.put_off - before.put_off;
+        assert_eq!(
+            put_off, 1,
+            "{write:?}: nobody can know, so nobody says that it is done"
+        );
+        if is_cut {
+            return email;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{write:?} never came to its decision");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_cut_before_the_decision_leaves_nothing_and_one_cut_after_it_leaves_all_and_neither_is_called_done()
  {
     let (database, network, mut ident, people) = start().await;
+    let mut records = Vec::new();
     for write in Write::ALL {
-        cut(&people, &network, &ident, write, Cut::Before).await;
-        cut(&people, &network, &ident, write, Cut::After).await;
+        records.push(cut(&people, &network, write, Cut::Before).await);
+        records.push(cut(&people, &network, write, Cut::After).await);
     }
     ident.kill();
     let agreed = people.agree(&database.url()).await;
     let client = Postgres::connect(&database.url(), "ident").await;
-    let sql = "SELECT u.email || ': ' || replace(u.name, u.email, '…') || coalesce(', ' || replace(account_id, u.email, '…'), '')
-               FROM users u LEFT JOIN linked_accounts a ON a.user_id = u.id
-               WHERE u.email NOT LIKE '%.after' ORDER BY u.id";
-    let rows = client.query(sql, &[]).await.unwrap();
+    let sql = "SELECT coalesce(replace(u.name, r.email, '…') || ', ' || replace(a.account_id, r.email, '…'), 'nothing')
+               FROM unnest($1::text[]) WITH ORDINALITY r (email, number)
+               LEFT JOIN users u USING (email) LEFT JOIN linked_accounts a ON a.user_id = u.id ORDER BY r.number";
+    let rows = client.query(sql, &[&records]).await.unwrap();
     let left: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let expected = [
+        ["nothing", "New …, … 1"],
+        ["New …, … 0", "Renamed …, … 0"],
+        ["New …, … 0", "Relinked …, … 2"],
+        ["New …, … 0", "nothing"],
+    ];
     assert_eq!(
         left,
-        [
-            "Make.After([])@north: New …, … 1",
-            "Rename.Before([])@north: New …, … 0",
-            "Rename.After([])@north: Renamed …, … 0",
-            "Relink.Before([])@north: New …, … 0",
-            "Relink.After([])@north: Relinked …, … 2",
-            "Delete.Before([])@north: New …, … 0",
-        ]
+        expected.concat(),
+        "of each the cut before, and the cut after"
     );
     tell("network cut at the decision", &agreed);
 }

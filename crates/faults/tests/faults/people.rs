@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use faults::{Answer, Ledger, Load, Postgres, Running, ask, client, free_port, random_below};
-use identity_testkit::eventually;
+use faults::{Answer, Instance, Ledger, Load, Postgres, Running, ask, client, free_port, random_below};
+use identity_testkit::{TestDatabase, eventually};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -83,7 +83,7 @@ impl People {
         let answer = ask(request).await;
         let took = began.elapsed().as_millis().try_into().unwrap();
         self.slowest.fetch_max(took, Ordering::Relaxed);
-        if answer.is_unknown() {
+        if answer.is_worth_repeating() {
             // As polite as any client: what is away is not asked at full speed.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -93,7 +93,7 @@ impl People {
     /// Reads the record, which must be as it was last answered, unless it cannot be had now.
     async fn look(&self, id: i64, email: &str) -> Option<()> {
         let answer = self.asked(self.http.get(self.url(&format!("/{id}")))).await;
-        if answer.is_unknown() {
+        if answer.is_worth_repeating() {
             return None;
         }
         let known = self.ledger.sure(email).unwrap();
@@ -160,8 +160,7 @@ impl People {
     pub async fn agree(&self, database: &str) -> String {
         let client = Postgres::connect(database, "ident").await;
         let (changes, told) = self.records_agree(&client).await;
-        let wrong = client.query(HALF_DONE, &[]).await.unwrap();
-        let wrong: Vec<String> = wrong.iter().map(|row| row.get(0)).collect();
+        let wrong = half_done(&client).await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         let events = client.query_one("SELECT count(*) FROM user_events", &[]).await;
         let events: i64 = events.unwrap().get(0);
@@ -205,6 +204,11 @@ const HALF_DONE: &str = "WITH told AS (
                     AND EXISTS (SELECT FROM revoked_subjects s WHERE s.subject = 'user:' || t.user_id)
                ELSE t.deleted = 0 AND t.changed = u.version - 1 AND t.name = u.name END) IS NOT TRUE
     LIMIT 10";
+
+async fn half_done(client: &tokio_postgres::Client) -> Vec<String> {
+    let wrong = client.query(HALF_DONE, &[]).await.unwrap();
+    wrong.iter().map(|row| row.get(0)).collect()
+}
 
 /// Waits until nobody else is connected: a killed client's last statement may still be at work.
 pub async fn quiet(client: &tokio_postgres::Client) {
@@ -255,4 +259,35 @@ async fn live(people: &People, email: &str, running: &Running) -> Option<()> {
         people.delete(id, email).await;
     }
     Some(())
+}
+
+#[tokio::test]
+async fn a_change_without_its_event_and_an_event_without_its_change_are_noticed() {
+    let database = TestDatabase::empty().await;
+    let mut ident = Instance::start("ident", &settings(&database.url())).await;
+    let people = People::at(&[&ident.url]);
+    let [kept, gone] = ["robb@north", "jon@wall"];
+    let id = people.make(kept, None).await.unwrap();
+    assert!(people.patch(id, kept, format!("Change 1 {kept}"), None).await);
+    let id = people.make(gone, None).await.unwrap();
+    people.delete(id, gone).await;
+    ident.kill();
+    people.agree(&database.url()).await;
+    let client = database.connect("ident").await;
+    for wrong in [
+        "DELETE FROM user_events WHERE type LIKE '%:new'",
+        "DELETE FROM user_events WHERE type LIKE '%:patch'",
+        "DELETE FROM user_events WHERE type LIKE '%:delete'",
+        "DELETE FROM user_events",
+        "DELETE FROM users",
+        "DELETE FROM revoked_subjects",
+        "UPDATE users SET version = version + 1",
+        "UPDATE users SET name = 'Change 2'",
+        "INSERT INTO user_events (user_id, webhook_id, type, payload, created_at, next_attempt_at)
+             SELECT 99, gen_random_uuid(), type, payload, now(), now() FROM user_events WHERE type LIKE '%:new'",
+    ] {
+        client.batch_execute(&format!("BEGIN; {wrong}")).await.unwrap();
+        assert!(!half_done(&client).await.is_empty(), "{wrong}");
+        client.batch_execute("ROLLBACK").await.unwrap();
+    }
 }

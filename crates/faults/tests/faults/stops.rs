@@ -1,9 +1,9 @@
 //! SIGTERM under load: whatever a service has accepted it answers.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use faults::{Instance, ask, client, random_below, short_or_full, tell};
+use faults::{Instance, ask, client, short_or_full, some_moment_after, tell};
 use futures_util::future::join_all;
 use identity_testkit::{Provider, Signal, TestDatabase, eventually};
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -170,14 +170,18 @@ async fn tokenstore_that_is_told_to_stop_answers_what_it_has_accepted() {
     assert_eq!(tokenstore.ended().await.code(), Some(0), "{}", tokenstore.log());
 }
 
-/// Stops and starts `instance` so often under load.
-async fn stop_and_start(instance: &mut Instance, times: usize) {
+/// Stops and starts `instance` so often under load; gives how long the slowest stop took.
+async fn stop_and_start(instance: &mut Instance, times: usize, done: impl Fn() -> usize) -> Duration {
+    let mut slowest = Duration::ZERO;
     for _ in 0..times {
-        tokio::time::sleep(Duration::from_millis(200 + random_below(500))).await;
+        some_moment_after(20, &done).await;
+        let began = Instant::now();
         instance.signal(Signal::TERM);
         assert_eq!(instance.ended().await.code(), Some(0), "{}", instance.log());
+        slowest = slowest.max(began.elapsed());
         instance.start_again().await;
     }
+    slowest
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,7 +191,7 @@ async fn nothing_that_ident_did_is_left_unanswered_when_it_is_stopped_under_load
     let mut ident = Instance::start("ident", &people::settings(&database.url())).await;
     let people = People::at(&[&ident.url]);
     let load = people.busy(8);
-    stop_and_start(&mut ident, stops).await;
+    let slowest = stop_and_start(&mut ident, stops, || people.ledger.tally().done).await;
     load.stop().await;
     ident.kill();
     let client = database.connect("ident").await;
@@ -195,7 +199,10 @@ async fn nothing_that_ident_did_is_left_unanswered_when_it_is_stopped_under_load
     let tally = people.ledger.tally();
     assert_eq!(changes, tally.done, "what was not answered was not done: {told}");
     assert_eq!((tally.put_off, tally.refused), (0, 0), "{tally}");
-    tell("ident stopped under load", &format!("{stops} stops; {told}"));
+    tell(
+        "ident stopped under load",
+        &format!("{stops} stops, {slowest:.1?} at most; {told}"),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -205,12 +212,15 @@ async fn nothing_that_idm_users_did_is_left_unanswered_when_it_is_stopped_under_
     let mut idm = Instance::start("idm-users", &subjects::settings(&database.url())).await;
     let subjects = Subjects::at(&idm.url).await;
     let load = subjects.busy(8);
-    stop_and_start(&mut idm, stops).await;
+    let slowest = stop_and_start(&mut idm, stops, || subjects.ledger.tally().done).await;
     load.stop().await;
     idm.kill();
     let (changes, told) = subjects.agree(&database.url()).await;
     let tally = subjects.ledger.tally();
     assert_eq!(changes, tally.done, "what was not answered was not done: {told}");
     assert_eq!(tally.put_off, 0, "{tally}");
-    tell("idm-users stopped under load", &format!("{stops} stops; {told}"));
+    tell(
+        "idm-users stopped under load",
+        &format!("{stops} stops, {slowest:.1?} at most; {told}"),
+    );
 }

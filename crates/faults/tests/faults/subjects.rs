@@ -93,7 +93,7 @@ impl Subjects {
         self.ledger.asks(sssid, Some(subject.clone()));
         let answer = ask(self.request(sssid, &subject, number == 0)).await;
         self.ledger.learns(sssid, &answer);
-        if answer.is_unknown() {
+        if answer.is_worth_repeating() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         answer.is_success()

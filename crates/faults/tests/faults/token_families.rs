@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use faults::{Answer, Instance, Load, Running, ask, client, random_below, short_or_full, tell};
+use faults::{
+    Answer, Instance, Load, Running, ask, client, random_below, short_or_full, some_moment_after, tell,
+};
 use identity_testkit::TestDatabase;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -28,6 +30,7 @@ struct Tokens {
     http: Client,
     /// All that were handed out, each family in order.
     families: Mutex<Vec<Vec<String>>>,
+    handed_out: AtomicUsize,
     /// How many requests were not answered, and repeated.
     repeated: AtomicUsize,
 }
@@ -37,7 +40,8 @@ impl Tokens {
     async fn ask(&self, request: impl Fn() -> RequestBuilder) -> Answer {
         loop {
             let answer = ask(request()).await;
-            if !answer.is_unknown() {
+            if !answer.is_worth_repeating() {
+                self.handed_out.fetch_add(1, Ordering::Relaxed);
                 return answer;
             }
             assert!(
@@ -46,7 +50,8 @@ impl Tokens {
                     .is_none_or(|status| status == StatusCode::SERVICE_UNAVAILABLE),
                 "{answer:?}"
             );
-            self.repeated.fetch_add(1, Ordering::Relaxed);
+            self.repeated
+                .fetch_add(usize::from(answer.is_sent), Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -135,11 +140,12 @@ async fn no_family_is_lost_when_ident_is_killed_and_every_token_that_was_handed_
         url: ident.url.clone(),
         http: client(),
         families: Mutex::default(),
+        handed_out: AtomicUsize::default(),
         repeated: AtomicUsize::default(),
     });
     let load = Load::start(4, |number, running| live(tokens.clone(), number, running));
     for _ in 0..kills {
-        tokio::time::sleep(Duration::from_millis(300 + random_below(500))).await;
+        some_moment_after(20, || tokens.handed_out.load(Ordering::Relaxed)).await;
         ident.kill();
         ident.start_again().await;
     }
