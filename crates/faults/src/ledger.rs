@@ -23,8 +23,14 @@ pub struct Ledger<S> {
 struct Thing<S> {
     /// What was answered last.
     sure: Option<S>,
-    /// What was asked for since, without an answer that tells.
-    open: Option<Option<S>>,
+    question: Question<S>,
+}
+
+#[derive(Debug, Clone)]
+enum Question<S> {
+    None,
+    /// It was asked since that the thing be so, without an answer that tells.
+    Open(Option<S>),
 }
 
 /// How requests went.
@@ -42,6 +48,20 @@ pub struct Tally {
     pub broken: usize,
     /// Answered with another 5xx, which no fault is a reason for.
     pub failed: usize,
+}
+
+impl Tally {
+    fn count(&mut self, answer: &Answer) {
+        let counter = match answer.status {
+            Some(status) if status.is_success() => &mut self.done,
+            Some(status) if status.is_client_error() => &mut self.refused,
+            Some(StatusCode::SERVICE_UNAVAILABLE) => &mut self.put_off,
+            Some(_) => &mut self.failed,
+            None if answer.is_sent => &mut self.broken,
+            None => &mut self.unsent,
+        };
+        *counter += 1;
+    }
 }
 
 impl fmt::Display for Tally {
@@ -76,10 +96,11 @@ impl<S: Clone + Debug + PartialEq> Ledger<S> {
         let mut things = self.things();
         let thing = things.entry(key.to_owned()).or_insert(Thing {
             sure: None,
-            open: None,
+            question: Question::None,
         });
-        assert!(thing.open.is_none(), "{key}: the last question is still open");
-        thing.open = Some(next);
+        let is_first = matches!(thing.question, Question::None);
+        assert!(is_first, "{key}: the last question is still open");
+        thing.question = Question::Open(next);
     }
 
     /// Notes what came of it. Says whether the client knows now, and may go on with this thing.
@@ -87,24 +108,18 @@ impl<S: Clone + Debug + PartialEq> Ledger<S> {
         let mut things = self.things();
         let thing = things.get_mut(key).expect("it was asked for");
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        if answer.is_success() {
-            thing.sure = thing.open.take().expect("it was asked for");
-            tally.done += 1;
-        } else if answer.is_refusal() {
-            thing.open = None;
-            if answer.is_sent {
-                tally.refused += 1;
-            } else {
-                tally.unsent += 1;
-            }
-        } else {
-            match answer.status {
-                Some(StatusCode::SERVICE_UNAVAILABLE) => tally.put_off += 1,
-                Some(_) => tally.failed += 1,
-                None => tally.broken += 1,
+        let knows = answer.is_success() || answer.is_refusal();
+        if knows {
+            let question = std::mem::replace(&mut thing.question, Question::None);
+            let Question::Open(asked) = question else {
+                panic!("{key}: it was asked for")
+            };
+            if answer.is_success() {
+                thing.sure = asked;
             }
         }
-        thing.open.is_none()
+        tally.count(answer);
+        knows
     }
 
     /// What the client was last told of `key`.
@@ -143,10 +158,10 @@ impl<S: Clone + Debug + PartialEq> Ledger<S> {
             .collect();
         for (key, thing) in &*things {
             let found = stored.get(key).cloned();
-            match &thing.open {
-                Some(open) if found == *open => done += 1,
-                Some(_) if found == thing.sure => not_done += 1,
-                None if found == thing.sure => {}
+            match &thing.question {
+                Question::Open(asked) if found == *asked => done += 1,
+                Question::Open(_) if found == thing.sure => not_done += 1,
+                Question::None if found == thing.sure => {}
                 _ => differences.push(format!("{key} is {found:?}, and known is {thing:?}")),
             }
         }

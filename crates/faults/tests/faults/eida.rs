@@ -1,8 +1,9 @@
 //! Signed tokens for eida-auth.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use identity_core::clock::Clock;
 use identity_testkit::TestDatabase;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use pgp::composed::{
     ArmorOptions, KeyType, MessageBuilder, SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey,
 };
@@ -44,7 +45,7 @@ impl Signer {
 
     /// A token of an hour, told from others by `note`.
     pub fn token(&self, note: &str) -> String {
-        let end = Timestamp::now() + SignedDuration::from_hours(1);
+        let end = Clock::system().now() + SignedDuration::from_hours(1);
         let content = json!({"valid_until": end, "memberof": PATH, "cn": note}).to_string();
         let mut message = MessageBuilder::from_bytes("", content);
         message.sign(&self.key.primary_key, Password::empty(), HashAlgorithm::Sha256);

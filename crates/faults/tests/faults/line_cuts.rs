@@ -1,5 +1,4 @@
 //! The network to Postgres, cut in the middle of a statement and of a commit.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 use std::time::Duration;
