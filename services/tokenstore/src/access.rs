@@ -88,6 +88,7 @@ impl Profile {
     /// What a provider's claims say.
     #[must_use]
     pub fn of_claims(claims: Value, scopes: Option<&[String]>) -> Self {
+        let claims = storable(claims);
         let text = |name: &str| claims.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
         let texts = |value: Option<&Value>| match value {
             Some(Value::String(text)) => text.split_whitespace().map(ToOwned::to_owned).collect(),
@@ -117,6 +118,29 @@ impl Profile {
     pub fn called<'a>(&'a self, person: &'a Person) -> &'a str {
         let known = self.name.as_deref().or(self.email.as_deref());
         known.unwrap_or(&person.subject)
+    }
+}
+
+/// The most characters of a subject (OpenID Connect Core 1.0, 2).
+const LONGEST_SUBJECT: usize = 255;
+
+/// Whether a text can be a subject: neither empty, nor too long, nor with control characters.
+#[must_use]
+pub fn is_subject(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= LONGEST_SUBJECT && !text.chars().any(char::is_control)
+}
+
+/// Postgres takes no NUL, neither in a text nor in JSON.
+fn storable(claims: Value) -> Value {
+    let text = |text: String| text.replace('\0', "\u{FFFD}");
+    match claims {
+        Value::String(said) => Value::String(text(said)),
+        Value::Array(items) => items.into_iter().map(storable).collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, value)| (text(name), storable(value)))
+            .collect(),
+        other => other,
     }
 }
 

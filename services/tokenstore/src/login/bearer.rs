@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::access::{Person, Profile};
+use crate::access::{Person, Profile, is_subject};
 use crate::state::State;
 
 /// How many verified tokens a worker remembers; then it forgets all.
@@ -47,7 +47,7 @@ pub async fn verify(state: &State, token: &str) -> Result<Option<(Person, Profil
         issuer: claims.issuer,
         subject: claims.subject,
     };
-    if person.subject.is_empty() {
+    if !is_subject(&person.subject) {
         return Ok(None);
     }
     let mut all = claims.own;

@@ -367,7 +367,7 @@ pub(crate) fn obtained(answer: Asked<CoreTokenResponse>, wire: &Wire<'_>) -> Res
         refresh_expires_in: refresh_seconds.filter(|seconds| *seconds > 0).map(lifetime),
         scopes: tokens
             .scopes()
-            .map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect()),
+            .map(|scopes| scopes.iter().map(|scope| printable(scope)).collect()),
         id_token: tokens
             .extra_fields()
             .id_token()

@@ -18,5 +18,6 @@ mod quirks;
 mod revocation;
 mod signing_in;
 mod storage;
+mod token_attacks;
 mod visitor;
 mod world;
