@@ -1,10 +1,12 @@
 //! Postgres, which crashes and freezes under load, while ident runs on.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use faults::{Instance, Postgres, grown, random_below, short_or_full, some_moment_after, tell};
 use identity_testkit::Signal;
+use rustix::process::{Pid, kill_process};
 
 use crate::people::{People, settings};
 
@@ -99,5 +101,39 @@ async fn while_postgres_is_frozen_requests_end_by_their_time_out_and_go_on_after
         &format!(
             "for {frozen:?}, requests took {slowest:.1?} at most and succeed again after {recovery:.1?}; {agreed}"
         ),
+    );
+}
+
+/// Kills one of the processes that serve ident, as a machine that runs out of memory does: Postgres then ends all the
+/// others, recovers, and takes connections again.
+async fn kill_a_backend(database: &str) {
+    let client = Postgres::connect(database, "ident").await;
+    let any = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ident' ORDER BY random() LIMIT 1";
+    let pid = client.query_one(any, &[]).await.unwrap().get(0);
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_of_postgres_that_is_killed_takes_nothing_with_it_that_was_answered() {
+    let kills = short_or_full(2, 20);
+    let (_postgres, database, ident, people) = start("backends", &[]).await;
+    let load = people.busy(8);
+    let mut slowest = Duration::ZERO;
+    for _ in 0..kills {
+        some_moment_after(20, || people.ledger.tally().done).await;
+        kill_a_backend(&database).await;
+        slowest = slowest.max(grown(RECOVERY, 20, || people.ledger.tally().done).await);
+    }
+    load.stop().await;
+    end(ident).await;
+    let agreed = people.agree(&database).await;
+    let tally = people.ledger.tally();
+    assert_eq!(
+        tally.broken, 0,
+        "ident answers whatever becomes of Postgres: {tally}"
+    );
+    tell(
+        "a process of Postgres killed",
+        &format!("{kills} kills, 20 requests have succeeded again after {slowest:.1?} at most; {agreed}"),
     );
 }
