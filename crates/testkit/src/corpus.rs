@@ -27,7 +27,7 @@ pub fn replay(package: &str, targets: &[(&str, fn(&[u8]))]) {
         assert!(!inputs.is_empty(), "fuzz/corpora/{name} is empty");
         for path in inputs {
             let input = std::fs::read(&path).unwrap();
-            println!("{name}: {}", path.display());
+            eprintln!("{name}: {}", path.display());
             target(&input);
             if !input.is_empty() {
                 is_quick(name, *target, &input.repeat(GROWN / input.len() + 1));

@@ -14,7 +14,7 @@ use identity_core::crypto::jwt::SigningKey;
 use identity_core::http::body::{json, media_type};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::form_urlencoded;
 use uuid::Uuid;
 
@@ -250,7 +250,7 @@ pub fn documents(data: &[u8]) {
         assert!(configuration.jwt_expiration > 0 && configuration.jwt_max_refreshes >= 0);
         assert!(SigningKey::from_pem(key.pem.expose_secret()).is_ok());
     }
-    let mut members = document.as_object().cloned().unwrap_or_else(Map::new);
+    let mut members = document.as_object().cloned().unwrap_or_default();
     let mut errors = Vec::new();
     let change = CredentialsChange::take(&mut members, &mut errors);
     assert!(

@@ -264,7 +264,7 @@ pub fn discovery(data: &[u8]) {
     let Ok(said) = serde_json::from_slice::<Map<String, Value>>(data) else {
         return;
     };
-    let signed = Map::from_iter([("sub".to_owned(), Value::from("7"))]);
+    let signed: Map<_, _> = [("sub".to_owned(), Value::from("7"))].into_iter().collect();
     for signed in [Some(signed), None] {
         let is_signed = signed.is_some();
         let Ok(claims) = merged(signed, said.clone()) else {
