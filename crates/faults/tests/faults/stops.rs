@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use faults::{Instance, ask, client, short_or_full, some_moment_after, tell};
+use faults::{Instance, Tally, ask, client, short_or_full, some_moment_after, tell};
 use futures_util::future::join_all;
 use identity_testkit::{Provider, Signal, TestDatabase, eventually};
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -170,6 +170,12 @@ async fn tokenstore_that_is_told_to_stop_answers_what_it_has_accepted() {
     assert_eq!(tokenstore.ended().await.code(), Some(0), "{}", tokenstore.log());
 }
 
+/// Hardly a client was left without an answer. One can be: a connection that comes just when the service stops
+/// listening is closed unread.
+fn nearly_none_is_left(tally: &Tally, stops: usize) {
+    assert!(tally.broken * 10 <= stops, "{tally}");
+}
+
 /// Stops and starts `instance` so often under load; gives how long the slowest stop took.
 async fn stop_and_start(instance: &mut Instance, times: usize, done: impl Fn() -> usize) -> Duration {
     let mut slowest = Duration::ZERO;
@@ -199,6 +205,7 @@ async fn nothing_that_ident_did_is_left_unanswered_when_it_is_stopped_under_load
     let tally = people.ledger.tally();
     assert_eq!(changes, tally.done, "what was not answered was not done: {told}");
     assert_eq!((tally.put_off, tally.refused), (0, 0), "{tally}");
+    nearly_none_is_left(&tally, stops);
     tell(
         "ident stopped under load",
         &format!("{stops} stops, {slowest:.1?} at most; {told}"),
@@ -219,6 +226,7 @@ async fn nothing_that_idm_users_did_is_left_unanswered_when_it_is_stopped_under_
     let tally = subjects.ledger.tally();
     assert_eq!(changes, tally.done, "what was not answered was not done: {told}");
     assert_eq!(tally.put_off, 0, "{tally}");
+    nearly_none_is_left(&tally, stops);
     tell(
         "idm-users stopped under load",
         &format!("{stops} stops, {slowest:.1?} at most; {told}"),
