@@ -16,19 +16,21 @@ class Ledger:
         self.sure = {}
         # What was asked for and not answered, or answered with "later": it may have been done.
         self.open = {}
+        # The same where the answer would have told the key.
+        self.nameless = []
 
-    def disagreements(self, stored):
-        """Where `stored` is not what the answers say, each in a line."""
+    def compare(self, stored):
+        """Where `stored` is not what the answers say, a line each, and how many open questions were done after all."""
+        strangers = stored.keys() - self.sure.keys() - self.open.keys()
         wrong = []
-        for key in self.sure.keys() | self.open.keys() | stored.keys():
+        if len(strangers) > len(self.nameless):
+            wrong.append(f"{len(strangers)} that nobody knows, and {len(self.nameless)} without an answer")
+        for key in self.sure.keys() | self.open.keys():
             allowed = [self.sure.get(key)] + ([self.open[key]] if key in self.open else [])
             if stored.get(key) not in allowed:
                 wrong.append(f"{key} is {stored.get(key)!r}, expected {' or '.join(map(repr, allowed))}")
-        return wrong
-
-    def done_unknown(self, stored):
-        """How many of the open questions were done after all."""
-        return sum(1 for key, state in self.open.items() if stored.get(key) == state)
+        done = sum(1 for key, state in self.open.items() if stored.get(key) == state)
+        return wrong, done + len(strangers)
 
 
 def is_success(status):
@@ -133,12 +135,24 @@ class Load:
                     self.changed.notify_all()
 
     def change(self, client, key, state, method, path, body=None, **headers):
-        """Asks that `key` become `state`; gives status and body if that is known to be done."""
+        """Asks that `key` become `state`; gives the answer if that is known to be done."""
         self.ledger.open[key] = state
+        answer = self._send(client, method, path, body, **headers)
+        if answer is not None:
+            self.ledger.sure[key] = self.ledger.open.pop(key)
+        return answer
+
+    def make(self, client, path, body, **headers):
+        """Asks for something whose key is in the answer; gives that if it came."""
+        answer = self._send(client, "POST", path, body, **headers)
+        if answer is None:
+            self.ledger.nameless.append(path)
+        return answer
+
+    def _send(self, client, method, path, body, **headers):
         status, text = client.ask(method, path, body, **headers)
         if is_success(status):
-            self.ledger.sure[key] = self.ledger.open.pop(key)
-            return status, text
+            return text
         if status is not None and status != 503:
             # Nothing that these clients ask for may be refused, or be a fault of the service's.
             raise AssertionError(f"{method} {path}: {status} {text[:300]}")

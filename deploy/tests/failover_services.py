@@ -11,6 +11,8 @@ import subprocess
 import threading
 import urllib.parse
 
+from failover_clients import Client, Times
+
 ENCRYPTION_KEY = base64.b64encode(os.urandom(32)).decode()
 
 
@@ -39,9 +41,6 @@ class Service:
         """What one client does, again and again, with a key of its own each time."""
         raise NotImplementedError
 
-    def state_of(self, stored):
-        return stored
-
 
 class Ident(Service):
     name = "ident"
@@ -67,13 +66,13 @@ class Ident(Service):
         account = f"{number}-{life}"
         document = {"name": "New", "email": email, "services": {"github": {"id": account, "access_token": "secret"}}}
         made = load.change(client, email, ["New", account, 0], "POST", "/", document)
-        if not made:
+        if made is None:
             return
-        path = f"/{json.loads(made[1])['id']}"
+        path = f"/{json.loads(made)['id']}"
         for change in range(1, 4):
             name = f"Change {change}"
-            if not load.change(client, email, [name, account, change], "PATCH", path, json.dumps({"name": name}),
-                               content_type="application/merge-patch+json"):
+            if load.change(client, email, [name, account, change], "PATCH", path, json.dumps({"name": name}),
+                           content_type="application/merge-patch+json") is None:
                 return
         if life % 4 == 0:
             load.change(client, email, None, "DELETE", path)
@@ -92,7 +91,6 @@ class IdmUsers(Service):
         return [f"jwt.secret={secrets.token_hex(32)}", "mail.transport=none", "admin_email=admin@example.org"]
 
     def prepare(self, port, cluster):
-        from failover_clients import Client, Times
         client = Client(port, Times())
         password = secrets.token_hex(16)
         form = urllib.parse.urlencode({"username": "admin@example.org", "pass1": password, "pass2": password})
@@ -105,12 +103,12 @@ class IdmUsers(Service):
     def live(self, load, client, number, life):
         sssid = f"S-{number}-{life}"
         subject = {"sssid": sssid, "name": "New", "bday": "1980-01-01"}
-        if not load.change(client, sssid, ["New", 0], "POST", "/subject", subject, authorization=self.token):
+        if load.change(client, sssid, ["New", 0], "POST", "/subject", subject, authorization=self.token) is None:
             return
         for change in range(1, 4):
             name = f"Change {change}"
-            if not load.change(client, sssid, [name, change], "PUT", f"/subject/{sssid}",
-                               {"sssid": sssid, "name": name}, authorization=self.token):
+            if load.change(client, sssid, [name, change], "PUT", f"/subject/{sssid}",
+                           {"sssid": sssid, "name": name}, authorization=self.token) is None:
                 return
 
 
@@ -153,18 +151,11 @@ class Tokenstore(Service):
 
     def live(self, load, client, number, life):
         token = self.tokens[number]
-        # Its id is not known before the answer, so an answer that does not come leaves a key of nobody's.
-        unknown = f"unknown {number} {life}"
-        made = load.change(client, unknown, [True, 1, 0], "POST", "/api/v1.0/keys", {"name": unknown},
-                           authorization=token)
-        load.ledger.sure.pop(unknown, None)
-        if made:
-            key = json.loads(made[1])["id"]
+        made = load.make(client, "/api/v1.0/keys", {"name": f"key {life}"}, authorization=token)
+        if made is not None:
+            key = json.loads(made)["id"]
             load.ledger.sure[key] = [True, 1, 0]
             load.change(client, key, [False, 1, 1], "DELETE", f"/api/v1.0/keys/{key}", authorization=token)
-
-    def state_of(self, stored):
-        return stored
 
 
 class EidaAuth(Service):
@@ -205,12 +196,9 @@ class EidaAuth(Service):
         output("gpgconf", "--homedir", home, "--kill", "all")
 
     def live(self, load, client, number, life):
-        # As tokenstore's keys: the login is in the answer.
-        unknown = f"unknown {number} {life}"
-        made = load.change(client, unknown, "a login", "POST", "/", self.tokens[life % len(self.tokens)])
-        load.ledger.sure.pop(unknown, None)
-        if made:
-            login, _, password = made[1].decode().partition(":")
+        made = load.make(client, "/", self.tokens[life % len(self.tokens)])
+        if made is not None:
+            login, _, password = made.decode().partition(":")
             digest = hashlib.md5(f"{login}:FDSN:{password}".encode()).hexdigest()
             load.ledger.sure[login] = [digest, 2, 1]
 

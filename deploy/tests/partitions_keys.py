@@ -96,6 +96,22 @@ IDM_USERS = Service(
         "mails": (["id"], None),
         "reset_requests": (["username_key"], ["username_key", "id"]),
     },
+    wide={
+        "FROM subjects WHERE": "lists, searches and the export go through all subjects",
+        "FROM links WHERE id = $1": "a link is asked for, and established, by its id alone",
+        "WHERE id = $1": "a link that was found by its id is changed by it",
+        "FROM resets WHERE digest = $1": "a link to /reset is known by its digest alone",
+        "UPDATE resets SET used = $2 WHERE digest = $1": "a link to /reset is known by its digest alone",
+        "DELETE FROM resets WHERE expires": "sweeping, once in a while",
+        "max(blocked_until) FROM login_failures": "the failures of an account and of an address: two keys",
+        "FROM mails": "mails that are due are claimed, and counted, over all people",
+        "FROM reset_requests": "the worker takes the oldest request",
+        "SELECT id, secret FROM links": "the command that encrypts with another secret goes through all links",
+    },
+    other_tests={
+        "audit::the_services_role_can_change_no_row_even_if_it_owns_the_schema": "makes a schema of its own",
+        "configuration::migrations_are_applied_once_by_their_command": "begins without a schema",
+    },
 )
 
 EIDA_AUTH = Service(
