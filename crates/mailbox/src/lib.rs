@@ -18,6 +18,9 @@ use tokio::sync::oneshot;
 /// The most mails that are kept; then the oldest goes.
 const MOST_MAILS: usize = 1_000;
 
+/// 2^64 by the golden ratio: multiples of it are spread evenly over all numbers.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// Whether a mail is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mood {
@@ -149,9 +152,10 @@ impl Shared {
         match self.mood() {
             Mood::Taking => Decision::Take,
             Mood::Refusing => Decision::PutOff,
-            Mood::Fickle => match self.fickle.fetch_add(1, Ordering::Relaxed) % 4 {
-                1 => Decision::PutOff,
-                3 => Decision::TakeAndLeave,
+            // In no order by which the same mail would fail again and again.
+            Mood::Fickle => match self.fickle.fetch_add(1, Ordering::Relaxed).wrapping_mul(GOLDEN) >> 62 {
+                0 => Decision::PutOff,
+                1 => Decision::TakeAndLeave,
                 _ => Decision::Take,
             },
         }

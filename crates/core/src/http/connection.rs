@@ -5,8 +5,10 @@
 //! answer that its client does not take: each would keep a connection, and what is buffered for it, for as long as a
 //! stranger likes. Here every connection has a moment by which something must have happened.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +26,46 @@ pub(super) struct Limits {
     pub idle: Duration,
     /// From the moment in which a client no longer takes what is written, to that in which it has all of it.
     pub take: Duration,
+}
+
+/// How much is read of a connection before it is looked at; more than most requests have.
+const AT_ONCE: usize = 8 * 1024;
+
+/// How much more may be read of a connection while one of its requests is handled.
+///
+/// Requests may be sent before the last one was answered. actix takes apart all that it has read, 128 KiB at the most,
+/// and keeps each request until it is its turn: of the shortest ones these are thousands, and 12 MiB a connection. So
+/// no more is read than belongs to the request that is handled. Clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turn(Rc<Cell<Option<u64>>>);
+
+/// A request that is being handled.
+#[derive(Debug)]
+pub(super) struct Handled(Turn);
+
+impl Turn {
+    /// It is the turn of a request with a body of this many bytes at the most.
+    pub(super) fn of(&self, body: u64) -> Handled {
+        self.0.set(Some(body));
+        Handled(self.clone())
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.get() == Some(0)
+    }
+
+    fn spend(&self, read: usize) {
+        if let Some(left) = self.0.get() {
+            let read = u64::try_from(read).unwrap_or(u64::MAX);
+            self.0.set(Some(left.saturating_sub(read)));
+        }
+    }
+}
+
+impl Drop for Handled {
+    fn drop(&mut self) {
+        self.0.0.set(None);
+    }
 }
 
 /// What a connection is made of.
@@ -48,6 +90,11 @@ pub(super) struct Connection<S = Socket> {
     /// Rings at the latest when the nearest of these is over. It may ring earlier, for one of before: so it need not be
     /// set anew for every request.
     alarm: Pin<Box<Sleep>>,
+    turn: Turn,
+    /// Whether reading was put off until something is written.
+    held: bool,
+    /// What was read since the task last had to wait.
+    at_once: usize,
 }
 
 impl<S> Connection<S> {
@@ -60,7 +107,15 @@ impl<S> Connection<S> {
             begun: false,
             taken_by: None,
             alarm: Box::pin(sleep_until(by)),
+            turn: Turn::default(),
+            held: false,
+            at_once: 0,
         }
+    }
+
+    /// Whose turn it is, for those who know.
+    pub(super) fn turn(&self) -> Turn {
+        self.turn.clone()
     }
 
     /// Whether `moment` is over; otherwise the task is woken then.
@@ -109,9 +164,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         if self.is_over(by, context) {
             return Poll::Ready(Err(over("the client does not finish its request")));
         }
+        if self.taken_by.is_some() || self.turn.is_over() {
+            self.held = true;
+            return Poll::Pending;
+        }
+        if self.at_once >= AT_ONCE {
+            self.at_once = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(context, buffer);
-        if !self.begun && buffer.filled().len() > before {
+        let read = buffer.filled().len() - before;
+        self.at_once = if polled.is_ready() { self.at_once + read } else { 0 };
+        self.turn.spend(read);
+        if !self.begun && read > 0 {
             self.begun = true;
             self.by = Instant::now() + self.limits.answer;
         }
@@ -129,15 +196,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         if matches!(polled, Poll::Ready(Ok(written)) if written > 0) {
             self.begun = false;
             self.by = Instant::now() + self.limits.idle;
+            if std::mem::take(&mut self.held) {
+                context.waker().wake_by_ref();
+            }
         }
         self.written(polled, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.socket).poll_flush(context);
-        if polled.is_ready() {
-            // It is called when there is nothing left to write.
-            self.taken_by = None;
+        // It is called when there is nothing left to write.
+        if polled.is_ready() && self.taken_by.take().is_some() {
+            context.waker().wake_by_ref();
         }
         self.written(polled, context)
     }
@@ -257,6 +327,22 @@ mod tests {
             "does not take its answer",
         );
         assert_eq!(client.read_u8().await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn while_a_request_is_handled_no_more_is_read_than_belongs_to_it() {
+        let (mut client, mut connection) = connection(LONG, LONG, LONG);
+        let turn = connection.turn();
+        client.write_all(b"the next request").await.unwrap();
+        let handled = turn.of(3);
+        let mut buffer = [0; 3];
+        connection.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"the");
+        let more = tokio::time::timeout(SHORT, connection.read_u8()).await;
+        assert!(more.is_err(), "that is not its own");
+        drop(handled);
+        connection.write_all(b"!").await.unwrap();
+        assert_eq!(connection.read_u8().await.unwrap(), b' ');
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use tracing::Instrument;
 use super::Problem;
 use super::body::Receiving;
 use super::client::{Client, REQUEST_ID};
+use super::connection::Turn;
 use super::leaving::Leaving;
 use super::problem::Form;
 use crate::config::values::Range;
@@ -54,6 +55,8 @@ pub async fn guard(
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
     let _open = guard.leaving.open();
+    let turn = request.request().conn_data::<Turn>();
+    let _handled = turn.map(|turn| turn.of(body_size(request.headers())));
     let peer = request.peer_addr().map(|peer| peer.ip());
     let client = Client::of(peer, request.headers(), &guard.trusted_proxies);
     let receiving = Receiving::default();
@@ -174,6 +177,17 @@ impl Guard {
             "request"
         );
     }
+}
+
+/// The bytes of a request's body; those of one in chunks are not known.
+fn body_size(headers: &HeaderMap) -> u64 {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return u64::MAX;
+    }
+    let length = headers.get(header::CONTENT_LENGTH);
+    length
+        .and_then(|length| length.to_str().ok()?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The method for logs and metrics: a stranger must not be able to invent series.

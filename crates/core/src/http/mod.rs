@@ -4,10 +4,12 @@
 pub mod authorization;
 pub mod body;
 pub mod client;
+mod connection;
 pub mod docs;
 pub mod guard;
 pub mod health;
 mod leaving;
+mod listener;
 pub mod names;
 pub mod page;
 pub mod problem;

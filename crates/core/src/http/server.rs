@@ -2,10 +2,8 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::http::KeepAlive;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer};
@@ -25,13 +23,6 @@ use crate::db::Database;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::runtime::{Runtime, Stop};
-
-/// An idle connection stays open longer than nginx keeps one to its upstreams (60 s), so that it is
-/// nginx that closes, and never while it sends the next request.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long idle connections, and those that are sending a head, may take to end when all requests are answered; in
-/// seconds.
-const CLOSING: u64 = 2;
 
 /// What a service serves with.
 #[derive(Debug)]
@@ -146,7 +137,7 @@ where
         stop: stop.clone(),
     });
     let body_limit = usize::try_from(settings.body_limit.as_u64()).unwrap_or(usize::MAX);
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             .wrap(from_fn(guard))
             .app_data(guarding.clone())
@@ -157,26 +148,8 @@ where
             .configure(docs::routes)
             .configure(&routes)
             .default_service(route::nothing_here())
-    });
-    let known = listener
-        .try_clone()
-        .map_err(|error| Failure::because("listening", error))?;
-    let last = leaving.clone();
-    let server = server
-        .workers(settings.worker_count())
-        .client_request_timeout(settings.header_timeout.0)
-        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-        .shutdown_timeout(CLOSING)
-        .shutdown_signal(async move { last.over().await });
-    let listening = match tls {
-        Some(tls) => server.listen_rustls_0_23(listener, tls),
-        None => server.listen(listener),
     };
-    let server = listening
-        .map_err(|error| Failure::because("listening", error))?
-        .run();
-    tokio::spawn(leaving.see_off(stop.clone(), server.handle(), known, settings.shutdown_grace.0));
-    Ok(server)
+    super::listener::serve(settings, tls, listener, (stop, leaving), app)
 }
 
 /// `/metrics`, on a listener of its own, which nobody outside needs to reach.
