@@ -12,6 +12,7 @@ pub mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod http;
+pub mod import;
 pub mod metrics;
 pub mod outgoing;
 pub mod runtime;

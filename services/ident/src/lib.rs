@@ -2,13 +2,14 @@
 //! signed tokens to people and machines.
 //!
 //! The folders are what it does: `records`, `notifications`, `users`, `clients`, `login`, `tokens`,
-//! `keys`, `oauth`, `encryption`. [`run`] serves one instance, for `main`, for tests and for the
+//! `keys`, `oauth`, `encryption`, `import`. [`run`] serves one instance, for `main`, for tests and for the
 //! development launcher alike.
 
 mod access;
 pub mod clients;
 pub mod config;
 pub mod encryption;
+pub mod import;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod instance;

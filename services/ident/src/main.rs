@@ -7,6 +7,7 @@ use ident::Instance;
 use ident::clients::commands::{self as clients, ClientsCommand};
 use ident::config::{Config, SCHEMA};
 use ident::encryption::commands::{self as encryption, EncryptionCommand};
+use ident::import::commands::{self as import, ImportCommand};
 use ident::keys::commands::{self as keys, ConfigurationCommand, KeysCommand};
 use ident::notifications::commands::{self as events, EventsCommand};
 use ident::users::commands::{self as users, UsersCommand};
@@ -45,6 +46,11 @@ enum Asked {
     /// Bring the database's secrets under a new encryption key
     #[command(subcommand)]
     Encryption(EncryptionCommand),
+    /// Take over people, users and clients from the database of one of the originals
+    ///
+    /// Ids, passwords and secrets stay as they are, and access tokens are encrypted anew. All is taken in one
+    /// transaction; a row that cannot be taken is named with the reason, and a second run changes nothing.
+    Import(ImportCommand),
     /// Show or make the configuration of tokens
     #[command(subcommand)]
     Configuration(ConfigurationCommand),
@@ -86,6 +92,11 @@ async fn program(Arguments { options, command }: Arguments) -> Result<(), Failur
         Asked::Clients(command) => clients::run(command, &instance(config?).await?.shared).await,
         Asked::Keys(command) => keys::run_keys(command, &instance(config?).await?.shared).await,
         Asked::Encryption(command) => encryption::run(command, &instance(config?).await?.shared).await,
+        Asked::Import(command) => {
+            let config = config?;
+            let settings = config.base.database.postgres.clone();
+            import::run(command, &settings, &instance(config).await?.shared).await
+        }
         Asked::Configuration(command) => {
             keys::run_configuration(command, &instance(config?).await?.shared).await
         }

@@ -2,7 +2,7 @@
 //! of all changes.
 //!
 //! The folders are what it does: `sign_in`, `setup` (the first administrator), `users`, `forgotten`
-//! (passwords), `subjects`, `links`, `audit`, `mail`, `status`, `secret`. [`run`] serves one instance, for
+//! (passwords), `subjects`, `links`, `audit`, `mail`, `status`, `secret`, `import`. [`run`] serves one instance, for
 //! `main`, for tests and for the development launcher alike.
 
 mod access;
@@ -12,6 +12,7 @@ pub mod config;
 mod forgotten;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod import;
 mod instance;
 mod links;
 mod mail;

@@ -11,6 +11,7 @@ use identity_core::telemetry;
 use idm_users::Instance;
 use idm_users::audit::commands::{self as audit, AuditCommand};
 use idm_users::config::{Config, SCHEMA};
+use idm_users::import::commands::{self as takeover, ImportCommand};
 use idm_users::secret::commands::{self as secret, SecretCommand};
 use idm_users::subjects::commands::{self as subjects, SubjectsCommand};
 use idm_users::users::commands::{self as users, UsersCommand};
@@ -41,6 +42,11 @@ enum Asked {
     /// Check and export the audit trail
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Take over the users, subjects, links and histories of C3-PRO's IDM service, exported from its MongoDB
+    ///
+    /// Links keep their ids and histories their moments; users set new passwords. All is taken in one transaction; a
+    /// document that cannot be taken is named with the reason, and a second run changes nothing.
+    Import(ImportCommand),
     /// Change `jwt.secret`
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -86,6 +92,10 @@ async fn program(Arguments { options, command }: Arguments) -> Result<(), Failur
         }
         Asked::Subjects(command) => subjects::run(command, &idm_users::open(&config?).await?).await,
         Asked::Audit(command) => audit::run(command, &idm_users::open(&config?).await?).await,
+        Asked::Import(command) => {
+            let instance = Instance::open(config?, Clock::system()).await?;
+            takeover::run(command, &instance.shared).await
+        }
         Asked::Secret(command) => secret::run(command, &config?).await,
     }
 }

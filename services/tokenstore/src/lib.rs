@@ -2,7 +2,7 @@
 //! encrypted, a fresh access token for their owner's applications whenever one is asked for.
 //!
 //! The folders are what it does: `login`, `providers`, `links`, `api_keys`, `page`, `outbox`, `audit`,
-//! `encryption`. [`run`] serves one instance, for `main`, for tests and for the development launcher alike.
+//! `encryption`, `import`. [`run`] serves one instance, for `main`, for tests and for the development launcher alike.
 
 mod access;
 mod api_keys;
@@ -14,6 +14,7 @@ pub mod encryption;
 mod flow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod import;
 mod instance;
 mod links;
 mod login;

@@ -11,6 +11,7 @@ use identity_core::telemetry;
 use tokenstore::Instance;
 use tokenstore::config::{Config, SCHEMA};
 use tokenstore::encryption::commands::{self as keys, KeysCommand};
+use tokenstore::import::commands::{self as import, ImportCommand};
 use tokenstore::providers::commands as doctor;
 
 /// Accounts at external providers linked once, fresh access tokens for their owner's applications
@@ -30,6 +31,11 @@ enum Asked {
     /// Make encryption keys, bring the database's secrets under a new one, retire the old
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Take over the refresh tokens from the database of the original
+    ///
+    /// They are encrypted anew, and belong to the same people at the same providers. All is taken in one transaction;
+    /// a row that cannot be taken is named with the reason, and a second run changes nothing.
+    Import(ImportCommand),
     /// Check every provider by a dry run and say what users would meet
     Doctor,
 }
@@ -72,6 +78,12 @@ async fn program(Arguments { options, command }: Arguments) -> Result<(), Failur
         Asked::Keys(command) => {
             let instance = Instance::open(config?, Clock::system(), None).await?;
             keys::run(command, &instance.shared).await
+        }
+        Asked::Import(command) => {
+            let config = config?;
+            let settings = config.base.database.postgres.clone();
+            let instance = Instance::open(config, Clock::system(), None).await?;
+            import::run(command, &settings, &instance.shared).await
         }
         Asked::Doctor => doctor::run(config?).await,
     }

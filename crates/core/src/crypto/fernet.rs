@@ -110,6 +110,17 @@ impl Keys {
         Ok(SecretString::from(text))
     }
 
+    /// Decrypts what was made elsewhere and is bound to no place: what an original stored.
+    ///
+    /// # Errors
+    /// [`OpenError`] for what none of these keys made, or is no UTF-8.
+    pub fn open_unbound(&self, sealed: &str) -> Result<SecretString, OpenError> {
+        let opened = self.0.iter().find_map(|key| key.fernet.decrypt(sealed).ok());
+        let plain = Zeroizing::new(opened.ok_or(OpenError)?);
+        let text = std::str::from_utf8(&plain).map_err(|_| OpenError)?;
+        Ok(SecretString::from(text))
+    }
+
     /// Encrypts anew with the first key what another made for `place`; none where the first made it.
     ///
     /// # Errors

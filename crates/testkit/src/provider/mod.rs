@@ -114,6 +114,24 @@ impl Provider {
         self.inner().revoked.clone()
     }
 
+    /// Accepts a refresh token that it gave to `subject` long ago.
+    pub fn remember(&self, refresh_token: &str, subject: &str) {
+        let mut inner = self.inner();
+        let account = inner
+            .ways
+            .accounts
+            .iter()
+            .find(|account| account.subject == subject);
+        let grant = state::Grant {
+            account: account.unwrap().clone(),
+            scope: "openid email offline_access".to_owned(),
+            nonce: None,
+            redirect_uri: String::new(),
+            challenge: None,
+        };
+        inner.refresh_tokens.insert(refresh_token.to_owned(), grant);
+    }
+
     /// Refuses all refresh tokens that it gave, as if the person had taken them back.
     pub fn forget_grants(&self) {
         self.inner().refresh_tokens.clear();

@@ -10,4 +10,4 @@ pub(crate) mod token;
 
 pub(crate) use authenticate::{Presented, RememberedSecrets, authenticate};
 pub(crate) use model::Client;
-pub(crate) use store::permissions_of;
+pub(crate) use store::{find, insert, insert_secret, permissions_of};

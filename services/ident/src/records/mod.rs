@@ -11,7 +11,8 @@ mod words;
 
 pub(crate) use api::{delete_user, id_of, no_such_user, not_valid, refused};
 pub use model::ServiceName;
-pub(crate) use model::{Account as LinkedAccount, Draft, User, checked_text};
+pub(crate) use model::{Account as LinkedAccount, Draft, NewToken, User, checked_text};
 pub(crate) use patch::Patch;
 pub(crate) use query::ListQuery;
 pub(crate) use store::{ById, find, find_for_update, insert, list, place_of_token, update};
+pub(crate) use words::words_of_name;

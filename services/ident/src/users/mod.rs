@@ -5,5 +5,7 @@ pub mod commands;
 pub(crate) mod model;
 mod store;
 
-pub(crate) use model::Username;
-pub(crate) use store::{email_of, find_by_username, permissions_of, update_password_hash};
+pub(crate) use model::{Credentials, Username};
+pub(crate) use store::{
+    email_of, find as find_credentials, find_by_username, permissions_of, update_password_hash, upsert,
+};

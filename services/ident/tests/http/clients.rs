@@ -251,7 +251,7 @@ async fn the_originals_static_signature_works_only_where_it_is_allowed() {
 }
 
 /// RSA-PSS with SHA-256 and the longest salt, as the original's clients made it.
-fn max_salt_signature(pem: &str, message: &[u8]) -> String {
+pub fn max_salt_signature(pem: &str, message: &[u8]) -> String {
     use rsa::pkcs8::DecodePrivateKey;
     use rsa::sha2::{Digest, Sha256};
     use rsa::traits::PublicKeyParts;

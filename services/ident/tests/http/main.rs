@@ -11,6 +11,7 @@ mod failing_receivers;
 mod foreign_tokens;
 mod forged_tokens;
 mod guessing;
+mod imports;
 mod invalid_records;
 mod keys;
 mod lists;

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::model::{Link, Refused as Why};
+use super::model::{Link, Refused as Why, link_id};
 use super::{establish, jwt, store};
 use crate::access::Caller;
 use crate::answer::{Data, Refused, data};
@@ -236,7 +236,7 @@ pub(crate) async fn change(
 
 /// A link's id; what is none names no link.
 pub(super) fn parse_id(text: &str) -> Result<Uuid, Problem> {
-    Uuid::try_parse(text).map_err(|_| unknown())
+    link_id(text).ok_or_else(unknown)
 }
 
 /// Where a link's own secret is kept.

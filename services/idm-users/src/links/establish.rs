@@ -8,9 +8,8 @@ use identity_core::http::Problem;
 use identity_core::http::authorization::credentials;
 use identity_core::http::body::{Body, json};
 use serde_json::Value;
-use uuid::Uuid;
 
-use super::model::{Change, Link, LinkClaims, text};
+use super::model::{Change, Link, LinkClaims, link_id, text};
 use super::{jwt, store};
 use crate::access::{is_ours, unauthorized};
 use crate::answer::Refused;
@@ -83,7 +82,7 @@ fn presented(request: &HttpRequest) -> Result<&str, Problem> {
 
 /// The link whose JWT it is, and what that says, whether or not it has expired.
 async fn link_of(state: &State, token: &str) -> Result<Option<(Link, LinkClaims)>, Problem> {
-    let Some(id) = unverified_id(token).and_then(|id| Uuid::parse_str(&id).ok()) else {
+    let Some(id) = unverified_id(token).and_then(|id| link_id(&id)) else {
         return Ok(None);
     };
     let client = state.database.client().await?;
@@ -101,7 +100,7 @@ async fn link_of(state: &State, token: &str) -> Result<Option<(Link, LinkClaims)
     };
     let claims = key.claims::<LinkClaims>(token).ok();
     let claims = claims.filter(|claims| {
-        claims.jti == link.id.to_string() && claims.iss == link.iss && claims.aud == link.aud
+        link_id(&claims.jti) == Some(link.id) && claims.iss == link.iss && claims.aud == link.aud
     });
     Ok(claims.map(|claims| (link, claims)))
 }

@@ -8,3 +8,5 @@ pub(crate) mod model;
 mod store;
 
 pub(crate) use api::secret_place;
+pub(crate) use model::{Link, LinkClaims, Refused as LinkChangeRefused, link_id};
+pub(crate) use store::{find, insert, update};

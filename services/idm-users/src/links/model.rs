@@ -1,5 +1,6 @@
 //! A link, and what a change of it may change.
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use identity_core::crypto::jwt::SharedAlgorithm;
 use identity_core::http::Invalid;
 use jiff::Timestamp;
@@ -192,6 +193,18 @@ impl Link {
         change.note("linked_on", &Value::Null, &json!(on.text));
         (self.linked_to, self.linked_system, self.linked_on) = (Some(to), system, Some(on));
     }
+}
+
+/// The id that a text names: a UUID, or one of the original's (an ObjectId of MongoDB, 24 hex digits), which as a UUID
+/// begins with zeros.
+pub(crate) fn link_id(text: &str) -> Option<Uuid> {
+    if text.len() == 24 {
+        let mut bytes = [0; 16];
+        let id = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+        bytes.get_mut(4..)?.copy_from_slice(&id);
+        return Some(Uuid::from_bytes(bytes));
+    }
+    Uuid::try_parse(text).ok()
 }
 
 /// What a change did.

@@ -46,7 +46,7 @@ fn link_of(row: &Row) -> Result<Link, Error> {
 }
 
 /// The link of this id.
-pub(super) async fn find(client: &impl GenericClient, id: Uuid) -> Result<Option<Link>, Error> {
+pub(crate) async fn find(client: &impl GenericClient, id: Uuid) -> Result<Option<Link>, Error> {
     let sql = format!("SELECT {LINK} FROM links WHERE id = $1");
     let statement = client.prepare_cached(&sql).await?;
     let row = client.query_opt(&statement, &[&id]).await?;
@@ -62,7 +62,7 @@ pub(super) async fn list(client: &impl GenericClient, sssid: &str) -> Result<Vec
 }
 
 /// Makes a link.
-pub(super) async fn insert(client: &impl GenericClient, link: &Link) -> Result<(), Error> {
+pub(crate) async fn insert(client: &impl GenericClient, link: &Link) -> Result<(), Error> {
     let sql = "INSERT INTO links (id, sssid, iss, aud, algorithm, created, changed) VALUES ($1, $2, $3, $4, $5, $6, $6)";
     let statement = client.prepare_cached(sql).await?;
     let Link {
@@ -81,7 +81,7 @@ pub(super) async fn insert(client: &impl GenericClient, link: &Link) -> Result<(
 }
 
 /// Writes all that can change of a link.
-pub(super) async fn update(client: &impl GenericClient, link: &Link) -> Result<(), Error> {
+pub(crate) async fn update(client: &impl GenericClient, link: &Link) -> Result<(), Error> {
     let sql =
         "UPDATE links SET sssid = $2, iss = $3, aud = $4, algorithm = $5, secret = $6, exp = $7, claims = $8,
                    linked_to = $9, linked_system = $10, linked_on = $11, linked_at = $12, withdrawn_on = $13,

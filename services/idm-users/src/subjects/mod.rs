@@ -10,4 +10,4 @@ mod store;
 pub(crate) use api::unknown;
 pub(crate) use dates::{Moment, shown};
 pub(crate) use model::Subject;
-pub(crate) use store::{find, follow_links, lock};
+pub(crate) use store::{find, follow_links, insert, lock};

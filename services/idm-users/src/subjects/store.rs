@@ -118,7 +118,7 @@ const PLACES: &str =
     "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22";
 
 /// Makes a subject; false where the SSSID is taken.
-pub(super) async fn insert(client: &impl GenericClient, subject: &Subject) -> Result<bool, Error> {
+pub(crate) async fn insert(client: &impl GenericClient, subject: &Subject) -> Result<bool, Error> {
     let sql = format!(
         "INSERT INTO subjects ({COLUMNS}, created) VALUES ({PLACES}, $6) ON CONFLICT (sssid) DO NOTHING"
     );

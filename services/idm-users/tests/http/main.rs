@@ -10,6 +10,7 @@ mod establish;
 mod foreign_tokens;
 mod forgotten;
 mod frontend;
+mod imports;
 mod links;
 mod lists;
 mod mails;

@@ -9,6 +9,7 @@ mod cors;
 mod encryption;
 mod foreign_pages;
 mod fresh_tokens;
+mod imports;
 mod keeping;
 mod links;
 mod pages;
