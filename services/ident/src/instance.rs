@@ -130,6 +130,7 @@ impl Instance {
         }
         shared.learn().await.map_err(starting)?;
         let stop = runtime.stop.clone();
+        let remembered = shared.remembered.clone();
         let syncing = tokens::keep_up_to_date(
             shared.database.clone(),
             shared.keys.clone(),
@@ -137,6 +138,7 @@ impl Instance {
             shared.rotation,
             shared.clock.clone(),
             stop.clone(),
+            async move |database: &Database| remembered.recheck(&database.client().await?).await,
         );
         let dispatcher = self.dispatcher();
         let working = async move {

@@ -275,6 +275,8 @@ pub(crate) async fn change(
     store::update(&transaction, &changed, now).await?;
     if ends_tokens {
         end_tokens(&state, &transaction, id, now).await?;
+    } else {
+        announce(&transaction).await?;
     }
     transaction.commit().await?;
     forget(&state, id, ends_tokens).await?;
@@ -334,6 +336,7 @@ pub(crate) async fn create_secret(
             "The client has two secrets; delete one first.",
         ));
     }
+    announce(&transaction).await?;
     transaction.commit().await?;
     state.remembered.forget(id);
     let created = CreatedSecret {
@@ -359,9 +362,13 @@ pub(crate) async fn delete_secret(
 ) -> Result<HttpResponse, Problem> {
     let (id, secret) = path.into_inner();
     let (id, secret) = (id_of(&id)?, id_of(&secret)?);
-    if !store::delete_secret(&state.database.client().await?, id, secret).await? {
+    let mut client = state.database.client().await?;
+    let transaction = client.transaction().await?;
+    if !store::delete_secret(&transaction, id, secret).await? {
         return Err(Problem::not_found("There is no such secret."));
     }
+    announce(&transaction).await?;
+    transaction.commit().await?;
     state.remembered.forget(id);
     Ok(HttpResponse::NoContent().finish())
 }

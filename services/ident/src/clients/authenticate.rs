@@ -1,7 +1,7 @@
 //! Is a client the one it says it is? It must present exactly what it is registered with: a secret,
 //! a signature, or both.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use identity_core::crypto::jwt::{Claims, Expected, PublicKey};
 use identity_core::crypto::password::Verdict;
 use identity_core::crypto::{pss, random};
+use identity_core::db::{Error, GenericClient};
 use identity_core::http::Problem;
 use identity_core::throttle::Tried;
 use jiff::{SignedDuration, Timestamp};
@@ -54,7 +55,7 @@ pub struct RememberedSecrets {
 struct Remembered {
     digest: Vec<u8>,
     until: Timestamp,
-    client: Client,
+    stored: Stored,
 }
 
 impl RememberedSecrets {
@@ -73,23 +74,43 @@ impl RememberedSecrets {
         let digest = self.digest(secret)?;
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(&id).filter(|known| known.until > now)?;
-        bool::from(known.digest.ct_eq(&digest)).then(|| known.client.clone())
+        bool::from(known.digest.ct_eq(&digest)).then(|| known.stored.client.clone())
     }
 
-    fn remember(&self, client: &Client, secret: &SecretString, now: Timestamp) {
+    fn remember(&self, stored: &Stored, secret: &SecretString, now: Timestamp) {
         let Some(digest) = self.digest(secret) else { return };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST_REMEMBERED {
             known.clear();
         }
         known.insert(
-            client.id,
+            stored.client.id,
             Remembered {
                 digest,
                 until: now + self.lasts,
-                client: client.clone(),
+                stored: stored.clone(),
             },
         );
+    }
+
+    /// Forgets those who are not as they were when they were verified: another instance has changed them.
+    ///
+    /// # Errors
+    /// What Postgres says.
+    pub async fn recheck(&self, client: &impl GenericClient) -> Result<(), Error> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let ids: HashSet<Uuid> = known().keys().copied().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let stored = store::find_all(client, ids.iter().copied()).await?;
+        let stored: HashMap<Uuid, Stored> = stored.into_iter().map(|it| (it.client.id, it)).collect();
+        // Who came meanwhile is looked at the next time.
+        known().retain(|id, known| match stored.get(id) {
+            Some(stored) => *stored == known.stored,
+            None => !ids.contains(id),
+        });
+        Ok(())
     }
 
     /// Forgets what is remembered of a client, which must follow every change of it.
@@ -173,7 +194,7 @@ async fn is_client(
         return Ok(None);
     }
     if let (Some(secret), None) = (&presented.secret, &presented.signature) {
-        state.remembered.remember(&stored.client, secret, now);
+        state.remembered.remember(stored, secret, now);
     }
     Ok(Some(stored.client.clone()))
 }

@@ -17,7 +17,7 @@ const CLIENT: &str = "c.id, c.name, c.permissions, c.audiences, c.public_key, c.
     ARRAY(SELECT s.hash FROM client_secrets s WHERE s.client_id = c.id ORDER BY s.created_at, s.id)";
 
 /// A client with the hashes of its secrets, in their order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     pub client: Client,
     pub hashes: Vec<String>,
@@ -56,6 +56,17 @@ pub async fn find(client: &impl GenericClient, id: Uuid) -> Result<Option<Stored
         .as_ref()
         .map(client_of)
         .transpose()
+}
+
+/// Those of the clients that there are.
+pub async fn find_all(
+    client: &impl GenericClient,
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<Vec<Stored>, Error> {
+    let sql = format!("SELECT {CLIENT} FROM clients c WHERE c.id = ANY($1)");
+    let statement = client.prepare_cached(&sql).await?;
+    let rows = client.query(&statement, &[&ids.collect::<Vec<_>>()]).await?;
+    rows.iter().map(client_of).collect()
 }
 
 /// The client, locked until the transaction ends.

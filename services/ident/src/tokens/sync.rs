@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often expired rows are removed, counted in looks.
 const CLEAN_EVERY: u32 = 300;
 
-/// Tells all instances, when the transaction is committed, that keys or revocations have changed.
+/// Tells all instances, when the transaction is committed, that keys, revocations or clients have changed.
 ///
 /// # Errors
 /// What Postgres says.
@@ -54,7 +54,7 @@ pub async fn learn(
     Ok(())
 }
 
-/// Learns and cleans until `stop` is said.
+/// Learns and cleans until `stop` is said; whenever it looks, it calls `also`.
 pub async fn keep_up_to_date(
     database: Database,
     keys: Arc<Keys>,
@@ -62,6 +62,7 @@ pub async fn keep_up_to_date(
     rotation: keys::Rotation,
     clock: Clock,
     stop: Stop,
+    also: impl AsyncFn(&Database) -> Result<(), Error>,
 ) {
     let changes = database.listen(CHANNEL);
     let mut looks: u32 = 0;
@@ -73,6 +74,9 @@ pub async fn keep_up_to_date(
         if let Err(error) = learn(&database, &keys, &authority, &clock).await {
             tracing::warn!(%error, "keys and revocations could not be read");
             continue;
+        }
+        if let Err(error) = also(&database).await {
+            tracing::warn!(%error, "changes of clients could not be read");
         }
         looks = looks.wrapping_add(1);
         if let Err(error) = rotation.rotate_if_due(&database, &keys, &clock).await {

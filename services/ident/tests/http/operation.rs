@@ -78,6 +78,40 @@ async fn a_signal_to_stop_lets_open_requests_end() {
 }
 
 #[tokio::test]
+async fn while_a_process_stops_an_idle_connection_is_served_once_more() {
+    // A proxy may be sending on it, and could not send a POST anywhere else afterwards.
+    let database = TestDatabase::empty().await;
+    let mut process = serve(&database, &[]);
+    let address = process.address().await;
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    let mut ask = async || {
+        let request = b"GET /healthz HTTP/1.1\r\nhost: ident\r\n\r\n";
+        idle.write_all(request).await.unwrap();
+        let (mut answer, mut part) = (String::new(), [0; 1024]);
+        while !answer.ends_with("alive\n") {
+            let length = idle.read(&mut part).await.unwrap();
+            assert_ne!(length, 0, "closed after {answer:?}");
+            answer += std::str::from_utf8(&part[..length]).unwrap();
+        }
+        answer.to_ascii_lowercase()
+    };
+    assert!(!ask().await.contains("connection: close"));
+    let lock = lock(&database).await;
+    let post = reqwest::Client::new().post(format!("http://{address}/"));
+    let open = tokio::spawn(post.json(&person("robb")).send());
+    held_up(&lock).await;
+    process.signal(Signal::TERM);
+    closed(address).await;
+    assert!(ask().await.contains("connection: close"));
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
+    lock.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(open.await.unwrap().unwrap().status(), StatusCode::CREATED);
+    assert_eq!(process.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_request_that_does_not_end_is_waited_for_as_long_as_the_grace_says() {
     let database = TestDatabase::empty().await;
     let mut process = serve(&database, &["server.shutdown_grace=300ms"]);
