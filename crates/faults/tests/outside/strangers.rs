@@ -24,9 +24,10 @@ const UNFINISHED: Duration = Duration::from_secs(3 + 4 + 5);
 const IDLE: Duration = Duration::from_secs(75);
 /// What may come on top on a machine that is busy.
 const SLACK: Duration = Duration::from_secs(8);
-/// What an idle connection may cost, and what all the others together may.
+/// What an idle connection may cost, and what all the others together may: 5 MiB for each who asks without listening
+/// to the answers (12 MiB where actix reads as it likes), and 20 MiB for the rest.
 const MEMORY_EACH: u64 = 32 * 1024;
-const MEMORY_OTHERS: u64 = 40 * 1024 * 1024;
+const MEMORY_OTHERS: u64 = (20 * 5 + 20) * 1024 * 1024;
 /// How many strangers there are of each kind that is not idle.
 const OF_A_KIND: usize = 20;
 
