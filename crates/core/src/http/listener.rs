@@ -31,7 +31,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 const CLOSING: u64 = 2;
 /// The guard and actix know better what to answer when a time is over: they come first.
 const AFTER_ALL_OTHERS: Duration = Duration::from_secs(5);
-/// The most connections at a time: idle ones take some 20 KiB each, those that send what is no request up to 150 KiB.
+/// The most connections at a time: idle ones take some 12 KiB each, those that send what is no request up to 150 KiB.
 const MOST_CONNECTIONS: usize = 16_384;
 /// Open files that are kept for Postgres, outgoing requests and the log.
 const OTHER_FILES: usize = 200;
