@@ -22,7 +22,7 @@ mod size;
 mod stage;
 mod tokenstore;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -54,6 +54,9 @@ struct Arguments {
     /// Count instructions and system calls of single requests instead (Debian: valgrind, strace)
     #[arg(long, conflicts_with_all = ["write", "build"])]
     profile: bool,
+    /// Where the binaries with symbols are, rather than to build them
+    #[arg(long, value_name = "DIR", requires = "profile")]
+    symbols: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -65,30 +68,36 @@ async fn program(arguments: Arguments) -> Result<(), Failure> {
     let mut report = Report::new(arguments.only.clone());
     let stage = Stage::set(&root, Duration::from_secs(arguments.seconds), arguments.as_built).await?;
     if arguments.profile {
-        let profiled = profile::measure(&stage, &root, &report).await;
+        let profiled = profile::measure(&stage, &root, &report, arguments.symbols).await;
         return profiled.and(stage.end().await);
     }
-    let measured = measure(&stage, &mut report).await;
+    measure(&stage, &mut report).await;
     stage.end().await?;
-    let measured = match measured {
+    if arguments.build {
         // By itself: it needs both cores.
-        Ok(()) if arguments.build => building::measure(&root, &mut report),
-        other => other,
-    };
+        let built = building::measure(&root, &mut report);
+        report.note_failure(built);
+    }
     report.print();
-    measured?;
     if arguments.write {
         let command = format!("cargo bench-services --seconds {} --write", arguments.seconds);
         page::write(&root.join("docs/benchmarks.md"), &report, &command)?;
     }
-    Ok(())
+    report.into_result()
 }
 
-async fn measure(stage: &Stage, report: &mut Report) -> Result<(), Failure> {
-    ident::measure(stage, report).await?;
-    tokenstore::measure(stage, report).await?;
-    idm_users::measure(stage, report).await?;
-    eida_auth::measure(stage, report).await?;
-    growth::measure(stage, report).await?;
-    size::measure(stage, report).await
+/// What cannot be measured does not keep the rest from being measured.
+async fn measure(stage: &Stage, report: &mut Report) {
+    let measured = ident::measure(stage, report).await;
+    report.note_failure(measured);
+    let measured = tokenstore::measure(stage, report).await;
+    report.note_failure(measured);
+    let measured = idm_users::measure(stage, report).await;
+    report.note_failure(measured);
+    let measured = eida_auth::measure(stage, report).await;
+    report.note_failure(measured);
+    let measured = growth::measure(stage, report).await;
+    report.note_failure(measured);
+    let measured = size::measure(stage, report).await;
+    report.note_failure(measured);
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use comfy_table::{Table, presets};
+use identity_core::failure::Failure;
 
 use crate::rounds::Compared;
 
@@ -13,6 +14,8 @@ pub enum Target {
     AtLeast(f64),
     /// At most this much of the floor.
     AtMost(f64),
+    /// Nothing: it is only shown.
+    Nothing,
 }
 
 /// One row.
@@ -41,6 +44,7 @@ pub struct Figure {
 pub struct Report {
     only: Vec<String>,
     rows: Vec<Row>,
+    failures: Vec<String>,
 }
 
 const COLUMNS: [&str; 6] = [
@@ -58,6 +62,7 @@ impl Report {
         Self {
             only,
             rows: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -117,6 +122,25 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// Keeps, and says at once, why rows are missing.
+    pub fn note_failure(&mut self, measured: Result<(), Failure>) {
+        if let Err(failure) = measured {
+            eprintln!("rows are missing: {failure}");
+            self.failures.push(failure.to_string());
+        }
+    }
+
+    /// Why rows are missing.
+    pub fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    /// The first of these as the program's.
+    pub fn into_result(self) -> Result<(), Failure> {
+        let failure = self.failures.into_iter().next();
+        failure.map_or(Ok(()), |failure| Err(Failure::Other(failure)))
+    }
+
     /// The table, for a terminal.
     #[expect(clippy::print_stdout, reason = "it is what the program is for")]
     pub fn print(&self) {
@@ -154,6 +178,7 @@ impl Row {
         let target = match self.target {
             Target::AtLeast(ratio) => format!("≥ {ratio}"),
             Target::AtMost(ratio) => format!("≤ {ratio}"),
+            Target::Nothing => "–".to_owned(),
         };
         [
             self.name.clone(),
@@ -176,6 +201,7 @@ impl Row {
         let reached = match self.target {
             Target::AtLeast(ratio) => self.ratio >= ratio,
             Target::AtMost(ratio) => self.ratio <= ratio,
+            Target::Nothing => return "shown",
         };
         if reached { "reached" } else { "missed" }
     }

@@ -6,7 +6,7 @@ mod cases;
 mod processor;
 mod syscalls;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use identity_core::failure::Failure;
@@ -16,14 +16,23 @@ use crate::stage::{Stage, build};
 use cases::Case;
 use processor::Spent;
 
-/// What is profiled is asked for over so many connections, as in the rows.
-const CONNECTIONS: u32 = 32;
 const SERVICES: [&str; 3] = ["ident", "tokenstore", "eida-auth"];
 
-/// Prints what each kind of request costs, in Markdown.
+/// Prints what each kind of request costs, in Markdown. The binaries with `symbols` are built unless they are given.
 #[expect(clippy::print_stdout, reason = "it is what the option is for")]
-pub async fn measure(stage: &Stage, root: &Path, report: &Report) -> Result<(), Failure> {
-    let symbols = with_symbols(root)?;
+pub async fn measure(
+    stage: &Stage,
+    root: &Path,
+    report: &Report,
+    symbols: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let copies = tempfile::TempDir::new().map_err(|error| Failure::because("making a directory", error))?;
+    let symbols = if let Some(symbols) = symbols {
+        symbols
+    } else {
+        with_symbols(root, copies.path())?;
+        copies.path().to_owned()
+    };
     println!("{HEAD}");
     let mut parts = String::new();
     for case in Case::all() {
@@ -34,13 +43,13 @@ pub async fn measure(stage: &Stage, root: &Path, report: &Report) -> Result<(), 
             .start(stage, &[stage.binaries.join(case.service).into()])
             .await?;
         let (url, pid) = (&shipped.running.url, shipped.running.pid());
-        shipped.script.warm_up(url, CONNECTIONS, stage.time).await?;
+        shipped.script.warm_up(url, case.connections, stage.time).await?;
         let before = Spent::now(pid, stage.postgres.pid());
-        let measured = shipped.script.run(url, CONNECTIONS, stage.time).await?;
+        let measured = shipped.script.run(url, case.connections, stage.time).await?;
         let spent = Spent::now(pid, stage.postgres.pid()).since(&before, measured.requests);
-        let calls = syscalls::count(&shipped, CONNECTIONS, Duration::from_secs(4)).await?;
+        let calls = syscalls::count(&shipped, case.connections, Duration::from_secs(4)).await?;
         drop(shipped);
-        let counted = callgrind::count(stage, &case, &symbols.path().join(case.service)).await?;
+        let counted = callgrind::count(stage, &case, &symbols.join(case.service)).await?;
         println!(
             "| {} | {:.0} | {} | {:.2} | {:.0} |",
             case.name,
@@ -61,15 +70,13 @@ switches of the service | system calls of the service | instructions of the serv
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
 
 /// The same binaries, with the names of their functions; those in target/release are as they were.
-fn with_symbols(root: &Path) -> Result<tempfile::TempDir, Failure> {
-    let failed = |error| Failure::because("copying the binaries", error);
+fn with_symbols(root: &Path, place: &Path) -> Result<(), Failure> {
     let named = SERVICES.map(|service| format!("--config=profile.release.package.{service}.strip=false"));
     build(root, &named)?;
-    let copies = tempfile::TempDir::new().map_err(failed)?;
     for service in SERVICES {
         let binary = root.join("target/release").join(service);
-        std::fs::copy(binary, copies.path().join(service)).map_err(failed)?;
+        std::fs::copy(binary, place.join(service))
+            .map_err(|error| Failure::because("copying the binaries", error))?;
     }
-    build(root, &[])?;
-    Ok(copies)
+    build(root, &[])
 }
