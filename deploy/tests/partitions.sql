@@ -56,7 +56,8 @@ DECLARE
 BEGIN
     CREATE TEMP TABLE constraints ON COMMIT DROP AS
         SELECT c.conname AS name, c.contype AS kind, pg_get_constraintdef(c.oid) AS definition,
-               (SELECT array_agg(a.attname::text ORDER BY k.place) FROM unnest(c.conkey) WITH ORDINALITY AS k (number, place)
+               (SELECT array_agg(a.attname::text ORDER BY k.place)
+                FROM unnest(c.conkey) WITH ORDINALITY AS k (number, place)
                 JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number) AS columns
         FROM pg_constraint c WHERE c.conrelid = of_table::regclass AND c.contype IN ('p', 'u');
     SELECT array_agg(pg_get_indexdef(indexrelid)) INTO indexes FROM pg_index

@@ -71,8 +71,8 @@ TOKENSTORE = Service(
         "outbox": (["id"], None),
     },
     wide={
-        "api_keys WHERE issuer = $1 AND subject = $2": "a person makes, lists or revokes a key: by the person, where use "
-                                                       "is by the digest",
+        "api_keys WHERE issuer = $1 AND subject = $2": "a person makes, lists or revokes a key, by the person; it is "
+                                                       "used by its digest",
         "UPDATE api_keys SET last_used_at": "the use of a key is noted once in a while, by the person",
         "WHERE expires_at <": "sweeping, once in a while",
         "FROM audit WHERE at <": "sweeping, once in a while",
