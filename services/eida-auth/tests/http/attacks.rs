@@ -1,6 +1,5 @@
-//! Attacks with JWTs (RFC 8725), with what a signed token says, and on what is stored. Those with OpenPGP messages are
+//! Attacks with JWTs (RFC 8725), with what a signed token says, and on what is stored. Those with `OpenPGP` messages are
 //! in `tokens.rs`. Each test is named after what it tries.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fmt::Write;
 

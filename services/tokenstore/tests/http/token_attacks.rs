@@ -234,7 +234,7 @@ async fn a_provider_that_answers_what_no_parser_likes() {
             "s ".repeat(100_000)
         ),
         format!("{{\"access_token\": \"a\", {usual}, \"scope\": \"\\u0000\"}}"),
-        format!("{{\"access_token\": \"a\", \"token_type\": \"\\u0000\"}}"),
+        r#"{"access_token": "a", "token_type": "\u0000"}"#.to_owned(),
         format!("{{\"access_token\": \"a\", {usual}, \"refresh_token\": \"\\u0000\"}}"),
         format!("{{\"access_token\": \"{}\", {usual}}}", "a".repeat(5_000_000)),
         "\u{feff}{}".to_owned(),
