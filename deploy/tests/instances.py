@@ -10,6 +10,8 @@ status 1 and the reason where one failed that must not.
   the killed one is 503, because nginx does not send it again; whatever was acknowledged is there.
 - The next version migrates, as the owner, while both old ones serve; then one is replaced, then the other, and the old
   one does not start any more: no request of any method fails.
+- Without NEXT the migration is applied by SQL, as it would be, while both serve; an instance that is started then refuses
+  the schema, and goes back to work when the migration was undone as deploy/README.md says it: no request fails either.
 """
 
 import base64
@@ -339,6 +341,38 @@ def killed(load, instances):
     passed(load, lost)
 
 
+def refuses_to_start(instance):
+    # At another port: it listens before it looks at the schema, and what nginx had sent it would be lost when it ends.
+    port, instance.port = instance.port, front.free_port()
+    instance.start(BINARY)
+    refused = instance.process.wait(30)
+    instance.port = port
+    assert refused == 1 and "newer" in instance.said(), f"the old version: status {refused}: {instance.said()}"
+
+
+def outlived(load, instances):
+    load.enter("outlived")
+    as_owner = f"SET ROLE {NAME}_owner; SET search_path = {NAME};"
+    migration = (ROOT / "deploy/tests/next_version.sql").read_text(encoding="utf-8")
+    noted = ("INSERT INTO refinery_schema_history SELECT max(version) + 1, 'next_version', max(applied_on), '0' "
+             "FROM refinery_schema_history;")
+    sql(f"BEGIN; {as_owner} {migration} {noted} COMMIT")
+    time.sleep(1)
+    first, second = instances
+    second.end(signal.SIGTERM, 0)
+    refuses_to_start(second)
+    time.sleep(0.5)
+    undone = sql(f"SELECT format('ALTER TABLE {NAME}.%I DROP COLUMN of_next_version;', table_name) "
+                 f"FROM information_schema.columns WHERE table_schema = '{NAME}' AND column_name = 'of_next_version'")
+    assert undone
+    sql(f"BEGIN; {as_owner} {' '.join(undone)} DELETE FROM refinery_schema_history WHERE name = 'next_version'; COMMIT")
+    second.start()
+    second.until_ready()
+    time.sleep(0.5)
+    print("ok: a migration of the next version while both serve, refused at a start, undone: ", end="")
+    passed(load)
+
+
 def upgraded(load, instances):
     load.enter("upgraded")
     applied = migrate(NEXT)
@@ -351,9 +385,7 @@ def upgraded(load, instances):
     first.until_ready()
     time.sleep(1)
     second.end(signal.SIGTERM, 0)
-    second.start(BINARY)
-    refused = second.process.wait(30)
-    assert refused == 1 and "newer" in second.said(), f"the old version: status {refused}: {second.said()}"
+    refuses_to_start(second)
     second.start(NEXT)
     second.until_ready()
     time.sleep(0.5)
@@ -389,8 +421,7 @@ def main():
                 time.sleep(1)
                 restarted(load, instances)
                 killed(load, instances)
-                if NEXT:
-                    upgraded(load, instances)
+                (upgraded if NEXT else outlived)(load, instances)
             finally:
                 load.stop()
             assert not load.failed("between") and not load.failed("warm"), load.failures
