@@ -42,12 +42,16 @@ impl Tables {
                 name: format!("\"{}\"", name.replace('"', "\"\"")),
                 columns: columns.into_iter().zip(types).collect(),
             };
-            let kind = match () {
-                () if table.has(&["id", "name", "email_address"]) => &mut tables.people,
-                () if table.has(&["user_id", "sv_id", "sv_name"]) => &mut tables.services,
-                () if table.has(&["id", "username", "password_hash"]) => &mut tables.users,
-                () if table.has(&["id", "secret_hash", "public_key"]) => &mut tables.clients,
-                () => continue,
+            let kind = if table.has(&["id", "name", "email_address"]) {
+                &mut tables.people
+            } else if table.has(&["user_id", "sv_id", "sv_name"]) {
+                &mut tables.services
+            } else if table.has(&["id", "username", "password_hash"]) {
+                &mut tables.users
+            } else if table.has(&["id", "secret_hash", "public_key"]) {
+                &mut tables.clients
+            } else {
+                continue;
             };
             *kind = Some(table);
         }

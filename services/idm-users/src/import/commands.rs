@@ -105,7 +105,7 @@ async fn read(
     let mut documents = Documents::new(reader);
     let mut page = Vec::new();
     loop {
-        let next = documents.next().map_err(|error| wrong(&error))?;
+        let next = documents.read().map_err(|error| wrong(&error))?;
         let is_last = next.is_none();
         if let Some((line, members)) = next {
             let label = if several {

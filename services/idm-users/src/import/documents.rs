@@ -34,7 +34,7 @@ impl<R: BufRead> Documents<R> {
     ///
     /// # Errors
     /// [`Malformed`] for what is no document; nothing behind it can be read.
-    pub fn next(&mut self) -> Result<Option<(u64, Map<String, Value>)>, Malformed> {
+    pub fn read(&mut self) -> Result<Option<(u64, Map<String, Value>)>, Malformed> {
         let Some((line, text)) = self.text()? else {
             return Ok(None);
         };
@@ -65,10 +65,10 @@ impl<R: BufRead> Documents<R> {
                 .fill_buf()
                 .map_err(|error| malformed(self.line, &error.to_string()))?;
             if buffer.is_empty() {
-                return match document.text.is_empty() {
-                    true => Ok(None),
-                    false => Err(malformed(begun, "the document has no end")),
-                };
+                if document.text.is_empty() {
+                    return Ok(None);
+                }
+                return Err(malformed(begun, "the document has no end"));
             }
             let mut used = 0;
             let mut ended = false;
@@ -194,7 +194,7 @@ mod tests {
         // A small buffer, so that documents do not end where it ends.
         let mut documents = Documents::new(BufReader::with_capacity(7, text.as_bytes()));
         let mut found = Vec::new();
-        while let Some((line, members)) = documents.next().map_err(|error| error.to_string())? {
+        while let Some((line, members)) = documents.read().map_err(|error| error.to_string())? {
             found.push((line, Value::Object(members)));
         }
         Ok(found)

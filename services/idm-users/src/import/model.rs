@@ -1,7 +1,5 @@
 //! What becomes of a document: users, subjects, links and the lines of their history, each as strict as over HTTP.
 
-use std::fmt::Display;
-
 use identity_core::crypto::fernet::Keys;
 use identity_core::crypto::jwt::{SharedAlgorithm, SharedKey};
 use identity_core::http::Invalid;
@@ -239,9 +237,8 @@ pub fn moment(value: Option<&Value>) -> Option<Timestamp> {
 
 /// What is wrong, in a line.
 fn told(errors: &[Invalid]) -> String {
-    let each = errors.iter().map(|error| {
-        let name: &dyn Display = &error.pointer.trim_start_matches('/');
-        format!("{name} {}", error.detail)
-    });
+    let each = errors
+        .iter()
+        .map(|error| format!("{} {}", error.pointer.trim_start_matches('/'), error.detail));
     each.collect::<Vec<_>>().join("; ")
 }

@@ -201,7 +201,14 @@ async fn a_site_goes_on_with_its_subjects_links_and_histories() {
         .unwrap()
         .get(0);
     assert_eq!(left, 0, "nothing is left behind");
+}
 
+#[tokio::test]
+async fn dates_follow_the_links_and_a_second_run_changes_nothing() {
+    let idm = IDM.start(&[]).await;
+    let export = file(&lines(&documents()));
+    assert_eq!(import(&idm, &export, &[]).await.0, 0);
+    let mei = meis(&idm).await;
     // Withdrawing its link withdraws the subject whose dates only repeat what its links say.
     let (_, links) = get(&idm, &mei, "/subject/S-2/links").await;
     let established = links["data"]
