@@ -6,6 +6,7 @@ mod cases;
 mod processor;
 mod syscalls;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,7 +59,8 @@ pub async fn measure(
             calls.total,
             counted.total
         );
-        parts += &format!("\n{}: {}\n\n{}", case.name, calls.text, counted.table());
+        // Writing to a String cannot fail.
+        let _ = write!(parts, "\n{}: {}\n\n{}", case.name, calls.text, counted.table());
     }
     println!("{parts}");
     Ok(())
