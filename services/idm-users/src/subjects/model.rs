@@ -287,7 +287,8 @@ fn in_words(value: &Value) -> String {
 
 /// How a text is compared in a search: normalised (NFKC), in lower case.
 pub(crate) fn search_key(text: &str) -> String {
-    text.nfkc().collect::<String>().to_lowercase()
+    // Small letters of one large one can stand in another order than marks behind them.
+    text.nfkc().collect::<String>().to_lowercase().nfkc().collect()
 }
 
 /// How a name is put in order: without case and accents.

@@ -54,7 +54,7 @@ impl Username {
         // What cannot be seen makes no other name.
         let seen = text.chars().filter(|character| !is_invisible(*character));
         Self {
-            key: seen.nfkc().collect::<String>().to_lowercase(),
+            key: seen.nfkc().collect::<String>().to_lowercase().nfkc().collect(),
             text,
         }
     }
