@@ -42,7 +42,7 @@ enum Asked {
     /// Check and export the audit trail
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Take over the users, subjects, links and histories of C3-PRO's IDM service, exported from its MongoDB
+    /// Take over the users, subjects, links and histories of C3-PRO's IDM service, as mongoexport writes them
     ///
     /// Links keep their ids and histories their moments; users set new passwords. All is taken in one transaction; a
     /// document that cannot be taken is named with the reason, and a second run changes nothing.

@@ -119,7 +119,7 @@ pub async fn people(client: &impl GenericClient, table: &Table, after: i64) -> R
 #[derive(Debug)]
 pub struct Service {
     pub user: i64,
-    pub service: String,
+    pub name: String,
     pub account: String,
     /// Encrypted with the original's key.
     pub access_token: Option<String>,
@@ -141,7 +141,7 @@ pub async fn services(
         let name: String = row.try_get(1)?;
         Ok(Service {
             user: row.try_get(0)?,
-            service: match name.as_str() {
+            name: match name.as_str() {
                 "fb" => "facebook".to_owned(),
                 "gh" => "github".to_owned(),
                 _ => name,

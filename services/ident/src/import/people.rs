@@ -91,7 +91,7 @@ async fn take_account(
     state: &Shared,
     report: &mut Report,
 ) -> Result<(), identity_core::db::Error> {
-    let key = format!("of {} at {}", person.id, service.service);
+    let key = format!("of {} at {}", person.id, service.name);
     match outcome {
         Outcome::Refused(_) => report.refused(ACCOUNTS, key, "the person was not taken"),
         // What they unlinked here since is not linked again.
@@ -123,7 +123,7 @@ fn draft(
                 .map_err(|_| "none of database.encryption_key's keys reads its access token")?;
             members.insert("access_token".to_owned(), json!(token.expose_secret()));
         }
-        document = json!({"name": person.name, "email": email, "services": {&service.service: account}});
+        document = json!({"name": person.name, "email": email, "services": {&service.name: account}});
     }
     Draft::read(document, allowed).map_err(|errors| told(&errors))
 }

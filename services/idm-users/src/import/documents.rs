@@ -18,7 +18,10 @@ pub struct Malformed {
     why: String,
 }
 
-/// The documents of a file, each with the number of the line in which it begins.
+/// A document, and the number of the line in which it begins.
+pub type Numbered = (u64, Map<String, Value>);
+
+/// The documents of a file, one after the other.
 pub struct Documents<R> {
     reader: R,
     line: u64,
@@ -34,7 +37,7 @@ impl<R: BufRead> Documents<R> {
     ///
     /// # Errors
     /// [`Malformed`] for what is no document; nothing behind it can be read.
-    pub fn read(&mut self) -> Result<Option<(u64, Map<String, Value>)>, Malformed> {
+    pub fn read(&mut self) -> Result<Option<Numbered>, Malformed> {
         let Some((line, text)) = self.text()? else {
             return Ok(None);
         };

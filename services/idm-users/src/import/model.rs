@@ -182,21 +182,18 @@ pub fn link(
     let key = SharedKey::new(link.algorithm, secret.as_bytes());
     let claims = key.and_then(|key| key.claims::<LinkClaims>(&jwt).ok());
     let claims = claims.filter(|claims| link_id(&claims.jti) == Some(id));
-    let note = match claims {
-        Some(claims) => {
-            if secret != service_secret.expose_secret() {
-                link.secret = Some(at_rest.seal(&secret_place(id), secret.as_bytes()));
-            }
-            link.claims = Some(claims);
-            None
-        }
+    let Some(claims) = claims else {
         // It is made anew when somebody asks for it.
-        None => {
-            link.exp = None;
-            Some("taken without its JWT, whose secret is too short or another: who was given it gets a new one".to_owned())
-        }
+        link.exp = None;
+        let note =
+            "taken without its JWT, whose secret is too short or another: who was given it gets a new one";
+        return Ok((link, Some(note.to_owned())));
     };
-    Ok((link, note))
+    if secret != service_secret.expose_secret() {
+        link.secret = Some(at_rest.seal(&secret_place(id), secret.as_bytes()));
+    }
+    link.claims = Some(claims);
+    Ok((link, None))
 }
 
 /// A line of a history: when, by whom (the id of a user), of which document, what.

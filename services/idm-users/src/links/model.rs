@@ -195,7 +195,7 @@ impl Link {
     }
 }
 
-/// The id that a text names: a UUID, or one of the original's (an `ObjectId` of MongoDB, 24 hex digits), which as a UUID
+/// The id that a text names: a UUID, or one of the original's (an `ObjectId` of `MongoDB`, 24 hex digits), which as a UUID
 /// begins with zeros.
 pub(crate) fn link_id(text: &str) -> Option<Uuid> {
     if text.len() == 24 {

@@ -84,7 +84,8 @@ fn file(text: &str) -> NamedTempFile {
 }
 
 fn lines(documents: &[Value]) -> String {
-    documents.iter().map(|document| format!("{document}\n")).collect()
+    let lines: Vec<String> = documents.iter().map(Value::to_string).collect();
+    lines.join("\n") + "\n"
 }
 
 async fn import(idm: &TestService, file: &NamedTempFile, more: &[&str]) -> (i32, String) {
