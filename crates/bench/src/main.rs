@@ -35,6 +35,10 @@ use stage::Stage;
 
 /// Measure the services against floors of the same run
 #[derive(Debug, Parser)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 struct Arguments {
     /// Only the rows whose name contains this; can be repeated
     #[arg(long, value_name = "TEXT")]

@@ -1,5 +1,6 @@
 //! docs/benchmarks.md.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use identity_core::failure::Failure;
@@ -40,11 +41,14 @@ fn is_of_building(name: &str) -> bool {
 
 fn page_of_figures(report: &Report, command: &str, cores: usize) -> String {
     let table = report.markdown(|name| !is_of_building(name));
-    let missing: String = report
-        .failures()
-        .iter()
-        .map(|failure| format!("Rows are missing here, since their measurement failed: {failure}.\n\n"))
-        .collect();
+    let mut missing = String::new();
+    for failure in report.failures() {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            missing,
+            "Rows are missing here, since their measurement failed: {failure}.\n\n"
+        );
+    }
     format!(
         "# Benchmarks\n\n\
          Written by `{command}`, on {cores} cores that the services, Postgres and the load generator share. The services\n\

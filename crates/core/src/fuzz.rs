@@ -17,8 +17,11 @@ use crate::crypto::{pss, webhook};
 use crate::http::body;
 use crate::http::client::Client;
 
+/// What a target does with an input; it panics where something does not hold.
+pub type Target = fn(&[u8]);
+
 /// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("core_json", json),
     ("core_fernet", fernet),
     ("core_token", token),

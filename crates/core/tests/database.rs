@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use identity_core::config::{Base, Postgres, Schema, Settings, Sources};
 use identity_core::db::tokio_postgres::Client;
-use identity_core::db::{Database, Error, ErrorKind};
+use identity_core::db::{Client as Pooled, Database, Error, ErrorKind, Gathered, Lookup};
 use identity_core::failure::Failure;
 use identity_core::http::Problem;
 use identity_testkit::{Authority, TestDatabase, eventually};
@@ -154,6 +154,78 @@ async fn a_connection_that_postgres_ends_is_unavailable_and_replaced() {
         reader.client().await.ok()?.batch_execute("SELECT 1").await.ok()
     })
     .await;
+}
+
+/// Squares of numbers that are not negative, each with how many were asked for with it.
+enum Squares {}
+
+impl Lookup for Squares {
+    type Key = i32;
+    type Found = (i32, usize);
+
+    async fn find(client: &Pooled, keys: &[i32]) -> Result<Vec<(i32, Self::Found)>, Error> {
+        assert!(!keys.contains(&99), "on purpose");
+        let sql = "SELECT key, key * key FROM unnest($1::int[]) key WHERE key >= 0";
+        let rows = client.query(sql, &[&keys]).await?;
+        Ok(rows
+            .iter()
+            .map(|row| (row.get(0), (row.get(1), keys.len())))
+            .collect())
+    }
+}
+
+#[tokio::test]
+async fn lookups_at_the_same_time_go_together_and_each_gets_its_own_answer() {
+    let database = TestDatabase::empty().await;
+    let squares = Gathered::<Squares>::new(&opened(&database).await.reader());
+    let of = |keys: std::ops::Range<i32>| {
+        futures_util::future::join_all(keys.map(|key| {
+            let squares = &squares;
+            // Of each two, both ask for the same.
+            async move { squares.find(key / 2).await.unwrap().as_deref().copied() }
+        }))
+    };
+    assert_eq!(squares.find(7).await.unwrap().as_deref(), Some(&(49, 1)));
+    assert_eq!(squares.find(-7).await.unwrap(), None);
+    let answers = of(-20..180).await;
+    for (key, answer) in (-20..180).zip(&answers) {
+        let square = answer.map(|(square, _)| square);
+        assert_eq!(square, (key / 2 >= 0).then_some((key / 2) * (key / 2)), "{key}");
+    }
+    let together = answers.iter().flatten().map(|(_, together)| *together).max();
+    assert!(
+        together.is_some_and(|count| (10..=64).contains(&count)),
+        "{together:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_lookup_that_is_given_up_takes_no_other_with_it() {
+    let database = TestDatabase::empty().await;
+    let squares = Gathered::<Squares>::new(&opened(&database).await.reader());
+    let mut first = Box::pin(squares.find(2));
+    let mut second = Box::pin(squares.find(3));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    assert!(futures_util::poll!(&mut second).is_pending());
+    drop(first);
+    assert_eq!(second.await.unwrap().as_deref(), Some(&(9, 2)));
+}
+
+#[tokio::test]
+async fn after_a_failure_lookups_work_again() {
+    let database = TestDatabase::empty().await;
+    let opened = opened(&database).await;
+    let reader = opened.reader();
+    let squares = Gathered::<Squares>::new(&reader);
+    // A panic fails those that go with it, and leaves nobody waiting.
+    let (panicked, other) = tokio::join!(squares.find(99), squares.find(3));
+    assert_eq!(panicked.unwrap_err().kind(), &ErrorKind::Unavailable);
+    assert_eq!(other.unwrap_err().kind(), &ErrorKind::Unavailable);
+    assert_eq!(squares.find(3).await.unwrap().as_deref(), Some(&(9, 1)));
+    // A lost connection as well.
+    let end = "SELECT pg_terminate_backend(pg_backend_pid())";
+    assert!(reader.client().await.unwrap().batch_execute(end).await.is_err());
+    eventually("the next one works", async || squares.find(3).await.ok()).await;
 }
 
 #[tokio::test]

@@ -10,11 +10,14 @@ const GROWN: usize = 64 * 1024;
 /// things as well; a reader that is quadratic takes minutes.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// What is done with an input; it panics where something does not hold.
+pub type Target = fn(&[u8]);
+
 /// Feeds every target of `package` with all inputs of `fuzz/corpora/<target>`, and with each of them again
 /// and again up to 64 KiB, which must not take long.
 ///
 /// That no target is missing here or in `fuzz/targets` is looked at, too.
-pub fn replay(package: &str, targets: &[(&str, fn(&[u8]))]) {
+pub fn replay(package: &str, targets: &[(&str, Target)]) {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     let prefix = format!("{package}_");
     let named: BTreeSet<String> = targets.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -37,7 +40,7 @@ pub fn replay(package: &str, targets: &[(&str, fn(&[u8]))]) {
 }
 
 /// The best of three: others use the machine as well.
-fn is_quick(name: &str, target: fn(&[u8]), input: &[u8]) {
+fn is_quick(name: &str, target: Target, input: &[u8]) {
     let once = || {
         let began = Instant::now();
         target(input.get(..GROWN).unwrap_or(input));

@@ -9,6 +9,18 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// Directives of a site that a test cannot have: it has no certificate, and asks as often as it likes.
+const LEFT_OUT: [&str; 8] = [
+    "listen",
+    "ssl_certificate",
+    "ssl_certificate_key",
+    "ssl_protocols",
+    "ssl_session_cache",
+    "ssl_session_tickets",
+    "limit_req",
+    "limit_req_status",
+];
+
 /// Ports that the kernel gives to nobody by itself, so that no connection of another test has ours.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
@@ -160,20 +172,7 @@ impl Site<'_> {
                     secured = true;
                     line(&format!("listen {};", self.address));
                 }
-                (
-                    [
-                        "listen" | "ssl_certificate" | "ssl_certificate_key" | "ssl_protocols",
-                        ..,
-                    ],
-                    _,
-                )
-                | (
-                    [
-                        "ssl_session_cache" | "ssl_session_tickets" | "limit_req" | "limit_req_status",
-                        ..,
-                    ],
-                    _,
-                ) => {}
+                ([word, ..], _) if LEFT_OUT.contains(word) => {}
                 (["upstream", ..], _) => {
                     given = false;
                     line(written);
@@ -188,7 +187,7 @@ impl Site<'_> {
                     given = true;
                 }
                 (["client_max_body_size", ..], Some(limit)) => {
-                    line(&format!("client_max_body_size {limit};"))
+                    line(&format!("client_max_body_size {limit};"));
                 }
                 _ => {
                     // The port of a test is not the one of the scheme, and belongs to the host.

@@ -10,8 +10,11 @@ use crate::openpgp::keyring::certificates;
 use crate::openpgp::{Keys, Policy, Refused, parse};
 use crate::tokens::Content;
 
+/// What a target does with an input; it panics where something does not hold.
+pub type Target = fn(&[u8]);
+
 /// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("eida_auth_token", token),
     ("eida_auth_keyring", keyring),
     ("eida_auth_mapping", mapping),

@@ -30,8 +30,11 @@ use crate::tokens::authority::Snapshot;
 use crate::tokens::model::{Grant, Link, Permission, Subject};
 use crate::users::model::CredentialsChange;
 
+/// What a target does with an input; it panics where something does not hold.
+pub type Target = fn(&[u8]);
+
 /// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("ident_record", record),
     ("ident_patch", patch),
     ("ident_query", query),

@@ -9,9 +9,9 @@ mod access;
 pub mod clients;
 pub mod config;
 pub mod encryption;
-pub mod import;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod import;
 mod instance;
 pub mod keys;
 mod login;

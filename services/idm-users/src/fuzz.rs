@@ -18,8 +18,11 @@ use crate::subjects::query::ListQuery;
 use crate::users::PasswordRules;
 use crate::users::model::{UserChange, Username};
 
+/// What a target does with an input; it panics where something does not hold.
+pub type Target = fn(&[u8]);
+
 /// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("idm_users_subject", subject),
     ("idm_users_query", query),
     ("idm_users_date", date),

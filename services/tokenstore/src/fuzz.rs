@@ -33,8 +33,11 @@ use crate::providers::wire::Wire;
 use crate::providers::{Callback, Obtained, Provider, Unreachable};
 use crate::return_url::ReturnUrls;
 
+/// What a target does with an input; it panics where something does not hold.
+pub type Target = fn(&[u8]);
+
 /// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("tokenstore_return_url", return_url),
     ("tokenstore_request", request),
     ("tokenstore_answer", answer),
@@ -226,7 +229,7 @@ pub fn answer(data: &[u8]) {
 }
 
 fn is_sound(obtained: &Obtained, body: &[u8]) {
-    let century = Duration::from_secs(100 * 366 * 24 * 3600);
+    let century = Duration::from_hours(100 * 366 * 24);
     let tokens = [Some(&obtained.access_token), obtained.refresh_token.as_ref()];
     for token in tokens.into_iter().flatten() {
         assert!((1..=64 * 1024).contains(&token.expose_secret().len()));

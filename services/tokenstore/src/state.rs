@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OnceCell;
 use url::Url;
 
+use crate::api_keys::store::ByDigest;
 use crate::audit::Recorder;
 use crate::config;
 use crate::cookies::Cookies;
@@ -96,6 +97,8 @@ pub struct State {
     pub(crate) reader: Reader,
     /// Links, found over it for many requests at once.
     pub(crate) links: Gathered<ByKey>,
+    /// API keys, in the same way.
+    pub(crate) api_keys: Gathered<ByDigest>,
     /// Bearer tokens that this worker has verified.
     pub(crate) remembered: Remembered,
 }
@@ -133,6 +136,7 @@ impl State {
         let reader = shared.database.reader();
         Self {
             links: Gathered::new(&reader),
+            api_keys: Gathered::new(&reader),
             reader,
             shared: shared.clone(),
             remembered: Remembered::default(),

@@ -77,7 +77,7 @@ async fn control(arguments: &[&str], pid: u32) -> Result<(), Failure> {
 }
 
 impl Counted {
-    /// Reads what callgrind_annotate lists: the count, its share, and `file:function [object]`.
+    /// Reads what `callgrind_annotate` lists: the count, its share, and `file:function [object]`.
     #[expect(clippy::cast_precision_loss, reason = "counts of some milliards")]
     fn read(listed: &str, requests: u64) -> Self {
         let mut parts: BTreeMap<String, f64> = BTreeMap::new();

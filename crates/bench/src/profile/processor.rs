@@ -69,7 +69,7 @@ impl Spent {
     }
 }
 
-/// The position of `utime` behind the name in proc_pid_stat(5), and that of `cutime`.
+/// The position of `utime` behind the name in `proc_pid_stat(5)`, and that of `cutime`.
 const OWN: usize = 11;
 const OF_CHILDREN: usize = 13;
 

@@ -18,18 +18,18 @@ use super::{Error, Reader};
 const MOST: usize = 64;
 
 /// A statement that finds rows by a key.
-pub trait Lookup: 'static {
+pub trait Lookup: Sized + 'static {
     /// What a row is found by.
     type Key: Clone + Eq + Hash + Send + 'static;
     /// What a row is read as.
     type Found: Send + Sync + 'static;
 
     /// Those of `keys` that exist, in any order. Reads only, in one statement. No key comes twice.
-    fn find(
-        client: &Client,
-        keys: &[Self::Key],
-    ) -> impl Future<Output = Result<Vec<(Self::Key, Self::Found)>, Error>> + Send;
+    fn find(client: &Client, keys: &[Self::Key]) -> impl Future<Output = Result<Rows<Self>, Error>> + Send;
 }
+
+/// What was found, each with its key.
+pub type Rows<L> = Vec<(<L as Lookup>::Key, <L as Lookup>::Found)>;
 
 /// Gathers the lookups of a worker's requests. Each is answered as of a moment after it was asked.
 pub struct Gathered<L: Lookup> {

@@ -29,8 +29,11 @@ const RESERVE: &str = "
         SELECT FROM blocked_tokens WHERE token_digest = $1
     ), place AS MATERIALIZED (
         SELECT CASE WHEN $5::boolean THEN -1 ELSE (
-            SELECT min(free) FROM generate_series(0, $6::integer - 1) free
-            WHERE NOT EXISTS (
+            SELECT min(free) FROM (
+                SELECT 0 AS free UNION ALL
+                SELECT place + 1 FROM issued_logins WHERE token_digest = $1 AND place >= 0 AND expires_at > $4
+            ) AS candidates
+            WHERE free < $6::integer AND NOT EXISTS (
                 SELECT FROM issued_logins taken
                 WHERE taken.token_digest = $1 AND taken.place = free AND taken.expires_at > $4
             )

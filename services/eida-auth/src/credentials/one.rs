@@ -18,8 +18,11 @@ const WRITE: &str = "
         SELECT FROM blocked_tokens WHERE token_digest = $1
     ), place AS MATERIALIZED (
         SELECT CASE WHEN $7::boolean THEN -1 ELSE (
-            SELECT min(free) FROM generate_series(0, $8::integer - 1) free
-            WHERE NOT EXISTS (
+            SELECT min(free) FROM (
+                SELECT 0 AS free UNION ALL
+                SELECT place + 1 FROM issued_logins WHERE token_digest = $1 AND place >= 0 AND expires_at > $6
+            ) AS candidates
+            WHERE free < $8::integer AND NOT EXISTS (
                 SELECT FROM issued_logins taken
                 WHERE taken.token_digest = $1 AND taken.place = free AND taken.expires_at > $6
             )

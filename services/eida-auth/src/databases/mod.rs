@@ -45,11 +45,11 @@ impl Databases {
             None
         };
         let auth = match &config.auth {
-            Some(external) => Some(open_external(config, "authdb", &external.postgres).await?),
+            Some(external) => Some(open_external("authdb", &external.postgres).await?),
             None => None,
         };
         let privileges = match &config.privileges {
-            Some(external) => Some(open_external(config, "privilegedb", &external.postgres).await?),
+            Some(external) => Some(open_external("privilegedb", &external.postgres).await?),
             None => None,
         };
         let needed =
@@ -117,7 +117,7 @@ pub async fn migrate(config: &Config) -> Result<Vec<String>, Failure> {
     migrations_of::run(&database, &migrations::migrations::runner()).await
 }
 
-async fn open_external(config: &Config, section: &str, postgres: &Postgres) -> Result<Database, Failure> {
+async fn open_external(section: &str, postgres: &Postgres) -> Result<Database, Failure> {
     let opened = Database::open("eida-auth", postgres).await;
     opened.map_err(|failure| match failure {
         Failure::Unreachable(cause) => Failure::Unreachable(format!("{section}: {cause}")),

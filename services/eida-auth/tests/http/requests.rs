@@ -260,3 +260,20 @@ async fn what_is_served_is_documented() {
     let ready = eida.get("/readyz").send().await.unwrap().text().await.unwrap();
     assert_eq!(ready, "database: ok\nservice: ok\n");
 }
+
+#[tokio::test]
+async fn a_network_that_leaves_the_inventory_takes_its_privileges_with_it() {
+    let (eida, signer) = started(&[]).await;
+    let client = connect(&eida).await;
+    map(&client, "/epos/other", "Y9", 2016, 2020).await;
+    login(&eida, signer.token(&eida, PATH, 86400, "")).await;
+    login(&eida, signer.token(&eida, "/epos/other", 86400, "")).await;
+    assert_eq!(count(&client, "eida_temp_users").await, 2);
+    let sql = "DELETE FROM networks WHERE network = 'Y9'";
+    assert_eq!(client.execute(sql, &[]).await.unwrap(), 1);
+    let left = client
+        .query_one("SELECT network FROM eida_temp_users", &[])
+        .await
+        .unwrap();
+    assert_ne!(left.get::<_, String>(0), "Y9");
+}

@@ -1,8 +1,6 @@
 //! Machine clients: registered, authenticated by exactly what they are registered with, withdrawn.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::time::Duration;
-
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
 use aws_lc_rs::signature::RSA_PSS_SHA256;

@@ -24,18 +24,19 @@ pub async fn verify(state: &State, text: &str) -> Result<Option<(Person, Profile
     if !text.starts_with(PREFIX) || text.len() > LONGEST {
         return Ok(None);
     }
-    let client = state.reader.client().await?;
     let now = state.clock.now();
     let digest = PlainToken::presented(text).digest();
-    let Some(found) = store::find(&*client, &digest, now).await? else {
+    let found = state.api_keys.find(digest.as_str().to_owned()).await?;
+    let Some(found) = found.filter(|found| found.expires_at.is_none_or(|end| end > now)) else {
         return Ok(None);
     };
     if found
         .last_used_at
         .is_none_or(|at| at + model::USE_NOTED_EVERY < now)
     {
+        let client = state.reader.client().await?;
         store::update_used(&*client, &found, now).await?;
     }
     let by = By::ApiKey(found.expires_at);
-    Ok(Some((found.person, found.profile, by)))
+    Ok(Some((found.person.clone(), found.profile.clone(), by)))
 }

@@ -1,7 +1,8 @@
 //! API keys in Postgres.
 
 use identity_core::crypto::token::TokenDigest;
-use identity_core::db::{Error, GenericClient};
+use identity_core::db::tokio_postgres::Row;
+use identity_core::db::{Client, Error, GenericClient, Lookup};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -42,20 +43,28 @@ pub async fn insert(
     Ok(made > 0)
 }
 
-/// The key of this digest, while it lasts.
-pub async fn find(
-    client: &impl GenericClient,
-    digest: &TokenDigest,
-    now: Timestamp,
-) -> Result<Option<Found>, Error> {
-    let sql = "SELECT issuer, subject, id, profile, expires_at, last_used_at FROM api_keys
-               WHERE digest = $1 AND (expires_at IS NULL OR expires_at > $2)";
-    let statement = client.prepare_cached(sql).await?;
-    let Some(row) = client.query_opt(&statement, &[&digest.as_str(), &now]).await? else {
-        return Ok(None);
-    };
+/// Keys by their digests, for many requests at once; also those that are over.
+#[derive(Debug)]
+pub enum ByDigest {}
+
+impl Lookup for ByDigest {
+    type Key = String;
+    type Found = Found;
+
+    async fn find(client: &Client, digests: &[String]) -> Result<Vec<(String, Found)>, Error> {
+        let sql = "SELECT digest, issuer, subject, id, profile, expires_at, last_used_at FROM api_keys
+                   WHERE digest = ANY($1)";
+        let statement = client.prepare_cached(sql).await?;
+        let rows = client.query(&statement, &[&digests]).await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("digest")?, found(row)?)))
+            .collect()
+    }
+}
+
+fn found(row: &Row) -> Result<Found, Error> {
     let profile: serde_json::Value = row.try_get("profile")?;
-    Ok(Some(Found {
+    Ok(Found {
         person: Person {
             issuer: row.try_get("issuer")?,
             subject: row.try_get("subject")?,
@@ -64,7 +73,7 @@ pub async fn find(
         profile: serde_json::from_value(profile).map_err(|error| Error::corrupt(error.to_string()))?,
         expires_at: row.try_get("expires_at")?,
         last_used_at: row.try_get("last_used_at")?,
-    }))
+    })
 }
 
 /// Notes that a key was used.
