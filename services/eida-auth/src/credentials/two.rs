@@ -268,9 +268,24 @@ impl Work {
 
     async fn take_back(&self) -> Result<(), Error> {
         let Writer { databases, .. } = &self.writer;
+        // Before anything is taken: an account whose own end may be set already would stay until then, without its
+        // privileges, were the databases out of reach for the rest. As it is, it stays whole or not for long.
+        self.end_soon().await?;
         // First the privileges, as everywhere: they must not outlive their account.
         end_privileges(&databases.privileges, &databases.networks, &self.login).await?;
         end_account(&databases.auth, &databases.accounts, &self.login).await
+    }
+
+    /// Brings the account's end near again.
+    async fn end_soon(&self) -> Result<(), Error> {
+        let Writer { databases, .. } = &self.writer;
+        let client = databases.auth.client().await?;
+        let sql = format!(
+            "UPDATE {} SET expires_at = $2::timestamptz WHERE login = $1 AND expires_at > $2::timestamptz",
+            databases.accounts.users
+        );
+        execute(&client, &sql, &[&self.login, &self.pending_until]).await?;
+        Ok(())
     }
 
     async fn release(&self) {

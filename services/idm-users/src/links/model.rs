@@ -13,6 +13,8 @@ use crate::subjects::{Moment, shown};
 
 /// The most characters of a text.
 const LONGEST_TEXT: usize = 1024;
+/// The length of an id of the original.
+pub(crate) const OBJECT_ID: usize = 24;
 
 /// A link.
 #[derive(Debug, Clone)]
@@ -198,7 +200,7 @@ impl Link {
 /// The id that a text names: a UUID, or one of the original's (an `ObjectId` of `MongoDB`, 24 hex digits), which as a UUID
 /// begins with zeros.
 pub(crate) fn link_id(text: &str) -> Option<Uuid> {
-    if text.len() == 24 {
+    if text.len() == OBJECT_ID {
         let mut bytes = [0; 16];
         let id = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
         bytes.get_mut(4..)?.copy_from_slice(&id);
