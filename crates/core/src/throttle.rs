@@ -122,8 +122,9 @@ impl Throttle {
             (&tried.account, self.per_account),
             (&tried.address, self.per_address),
         ] {
-            // A count that began longer ago than the window begins anew.
-            let sql = "INSERT INTO login_failures (bucket, failures, began_at, blocked_until) VALUES ($1, 1, $2, $2)
+            // A count that began longer ago than the window begins anew. The first one blocks nobody, also not who came at
+            // the same moment and read the time before.
+            let sql = "INSERT INTO login_failures (bucket, failures, began_at, blocked_until) VALUES ($1, 1, $2, $3)
                        ON CONFLICT (bucket) DO UPDATE SET
                            failures = CASE WHEN greatest(login_failures.began_at, login_failures.blocked_until) < $3
                                            THEN 1 ELSE login_failures.failures + 1 END,

@@ -186,6 +186,8 @@ impl Dispatcher {
                 .give_up_after
                 .try_into()
                 .unwrap_or(jiff::SignedDuration::MAX);
+        store::update_failed(&database.client().await?, event, error, next, dead.then_some(now)).await?;
+        // Only now: what is counted and told as given up is kept as such, whatever happens to this process.
         if dead {
             counts.dead.inc();
             tracing::error!(
@@ -203,7 +205,7 @@ impl Dispatcher {
                 "a notification failed"
             );
         }
-        store::update_failed(&database.client().await?, event, error, next, dead.then_some(now)).await
+        Ok(())
     }
 
     /// Keeps the gauges of what waits up to date until `stop` is said.
