@@ -147,9 +147,9 @@ impl State {
         audiences: Option<&[&str]>,
     ) -> Result<Verified, TokenError> {
         let now = self.clock.now();
-        if self.authority.may_look_for_key(token, now)
-            && let Err(error) = self.learn().await
-        {
+        let looked =
+            tokens::look_for_key(token, &self.database, &self.keys, &self.authority, &self.clock).await;
+        if let Err(error) = looked {
             tracing::warn!(%error, "an unknown key could not be looked for");
         }
         self.authority.snapshot().verify(token, audiences, now)

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use identity_core::crypto::jwt::{self, Claims, Expected, TokenError};
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::model::{Grant, Link, Subject, TokenClaims, Verified};
@@ -35,6 +36,8 @@ pub struct Authority(Arc<Known>);
 #[derive(Debug, Default)]
 struct Known {
     snapshot: RwLock<Arc<Snapshot>>,
+    /// Held by who reads what there is to know.
+    turn: Mutex<()>,
     /// When an unknown key was last looked for, in milliseconds since 1970.
     looked_at: AtomicI64,
 }
@@ -71,26 +74,30 @@ impl Authority {
             .clone()
     }
 
-    /// Replaces what is known.
+    /// The turn to read what there is to know. One at a time: what was read before must not replace what was read after
+    /// it, or a key would be forgotten again, and a revocation.
+    pub async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.0.turn.lock().await
+    }
+
+    /// Replaces what is known, by what was read in one's turn.
     pub fn learn(&self, snapshot: Snapshot) {
         *self.0.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
     }
 
-    /// Whether the key of `token` may be looked for in the database: it is not known here, where
-    /// another instance may have made it just now, and nothing was looked for during the last second.
+    /// Whether `token` names a key that is not known here; another instance may have made it just now.
     #[must_use]
-    pub fn may_look_for_key(&self, token: &str, now: Timestamp) -> bool {
+    pub fn is_of_unknown_key(&self, token: &str) -> bool {
         let Ok(Some(kid)) = jwt::header(token).map(|header| header.kid) else {
             return false;
         };
-        if self
-            .snapshot()
-            .keys
-            .iter()
-            .any(|key| key.key.public().kid() == kid)
-        {
-            return false;
-        }
+        let snapshot = self.snapshot();
+        !snapshot.keys.iter().any(|key| key.key.public().kid() == kid)
+    }
+
+    /// Whether an unknown key may be looked for: nothing was during the last second.
+    #[must_use]
+    pub fn may_look(&self, now: Timestamp) -> bool {
         let (now, before) = (now.as_millisecond(), self.0.looked_at.load(Ordering::Relaxed));
         let is_time = now - before >= LOOK_AT_MOST_EVERY_MS;
         is_time

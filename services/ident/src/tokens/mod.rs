@@ -11,4 +11,4 @@ pub(crate) use authority::Authority;
 pub(crate) use model::{Grant, Permission, Subject, Verified};
 pub(crate) use refresh::{RefreshError, place_of_successor};
 pub(crate) use store::revoke_subject;
-pub(crate) use sync::{announce, keep_up_to_date, learn};
+pub(crate) use sync::{announce, keep_up_to_date, learn, look_for_key};

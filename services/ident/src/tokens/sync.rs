@@ -41,6 +41,33 @@ pub async fn learn(
     authority: &Authority,
     clock: &Clock,
 ) -> Result<(), Error> {
+    let _turn = authority.turn().await;
+    read(database, keys, authority, clock).await
+}
+
+/// Looks for the key of `token` where it is not known; not more often than once a second, since strangers name keys, too.
+///
+/// # Errors
+/// As [`learn`].
+pub async fn look_for_key(
+    token: &str,
+    database: &Database,
+    keys: &Keys,
+    authority: &Authority,
+    clock: &Clock,
+) -> Result<(), Error> {
+    if !authority.is_of_unknown_key(token) {
+        return Ok(());
+    }
+    // Who comes while another looks waits for what they find.
+    let _turn = authority.turn().await;
+    if authority.is_of_unknown_key(token) && authority.may_look(clock.now()) {
+        read(database, keys, authority, clock).await?;
+    }
+    Ok(())
+}
+
+async fn read(database: &Database, keys: &Keys, authority: &Authority, clock: &Clock) -> Result<(), Error> {
     let client = database.client().await?;
     let now = clock.now();
     let known = authority.snapshot();
