@@ -80,7 +80,7 @@ pub struct State {
     /// People's records, found over it for many requests at once.
     pub(crate) users: Gathered<ById>,
     /// Tokens that this worker has verified, by their digests.
-    verified: Mutex<std::collections::HashMap<[u8; 32], Verified>>,
+    verified: Mutex<std::collections::HashMap<[u8; 32], Arc<Verified>>>,
 }
 
 impl std::ops::Deref for State {
@@ -182,7 +182,7 @@ impl State {
         let verified = match known {
             Some(known) if snapshot.still_holds(&known, now) => known,
             _ => {
-                let verified = self.verify(token, Some(&[&self.audience])).await?;
+                let verified = Arc::new(self.verify(token, Some(&[&self.audience])).await?);
                 let mut all = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
                 if all.len() >= MOST_VERIFIED {
                     all.clear();
@@ -191,6 +191,6 @@ impl State {
                 verified
             }
         };
-        Ok(verified.claims.own.permissions)
+        Ok(verified.claims.own.permissions.clone())
     }
 }
