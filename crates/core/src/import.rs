@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 
+use deadpool_postgres::Transaction;
 use secrecy::SecretString;
+use tokio_postgres::IsolationLevel;
 
 use crate::config::{Postgres, read_file};
-use crate::db::{Database, Error, ErrorKind};
+use crate::db::{Client, Database, Error, ErrorKind};
 use crate::failure::Failure;
 
 /// After how many rows the progress is told.
@@ -57,6 +59,18 @@ impl Original {
         };
         Database::open(service, &settings).await.map_err(named)
     }
+}
+
+/// A transaction that only reads, and all of whose statements see the same moment, also while the original serves.
+///
+/// # Errors
+/// What Postgres says.
+pub async fn of_one_moment(client: &mut Client) -> Result<Transaction<'_>, Error> {
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true);
+    Ok(transaction.start().await?)
 }
 
 /// What Postgres said while a row was read or written: 129 where it has gone, so that the command is repeated.

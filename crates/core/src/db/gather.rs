@@ -88,8 +88,8 @@ impl<L: Lookup> fmt::Debug for Gathered<L> {
     }
 }
 
-/// The task's hold on the lookups. Where it ends with some unanswered, by a panic or the end of the
-/// runtime, they are given up, and the next one begins anew.
+/// The task's hold on the lookups. Where it ends by a panic, those that wait are given up, and the next one begins
+/// anew.
 struct Seeing<L: Lookup>(Arc<Mutex<Waiting<L>>>);
 
 impl<L: Lookup> Seeing<L> {

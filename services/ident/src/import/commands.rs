@@ -1,9 +1,8 @@
 //! `ident import`: both originals' tables, whichever of them a database has.
 
 use identity_core::config::Postgres;
-use identity_core::db::tokio_postgres::IsolationLevel;
 use identity_core::failure::Failure;
-use identity_core::import::{Original, Report, failed};
+use identity_core::import::{Original, Report, failed, of_one_moment};
 
 use super::originals::Tables;
 use super::{accounts, people, store};
@@ -36,14 +35,7 @@ pub async fn run(command: ImportCommand, settings: &Postgres, state: &Shared) ->
     let writing = |error| failed("writing what was read", error);
     let original = command.original.open("ident import", settings).await?;
     let mut source = original.client().await.map_err(reading)?;
-    // What is read is of one moment, also while the original serves.
-    let source = source
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await
-        .map_err(|error| failed("reading the original's tables", error))?;
+    let source = of_one_moment(&mut source).await.map_err(reading)?;
     let tables = Tables::find(&source).await.map_err(reading)?;
     if tables.is_empty() {
         return Err(Failure::configuration(format!(

@@ -17,17 +17,10 @@ use serde_json::{Value, json};
 
 use crate::IDENT;
 use crate::callers::{administered, header_of, sign_in, status_with, wrong_at};
-use crate::people::{expect, header};
+use crate::people::{expect, header, published_keys};
 
 async fn kids(ident: &TestService) -> Vec<String> {
-    let keys: Value = ident
-        .get("/.well-known/jwks.json")
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let keys = published_keys(ident).await;
     let kids = keys["keys"].as_array().unwrap().iter();
     kids.map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }

@@ -113,6 +113,12 @@ pub fn pointers(problem: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// The keys that verify tokens, as they are published.
+pub async fn published_keys(ident: &TestService) -> Value {
+    let answer = ident.get("/.well-known/jwks.json").send().await.unwrap();
+    answer.json().await.unwrap()
+}
+
 /// A header of an answer; empty when it is not there.
 pub fn header(answer: &Response, name: &str) -> String {
     let value = answer.headers().get(name).map(|value| value.to_str().unwrap());

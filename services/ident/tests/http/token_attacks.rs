@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::IDENT;
 use crate::callers::{administered, ask, claims, header_of, make_client, sign_in, status_with};
-use crate::people::expect;
+use crate::people::{expect, published_keys};
 
 /// An instance that signs with a key of ours, that key, and an administrator's token.
 async fn forged() -> (TestService, Forge, String) {
@@ -218,14 +218,7 @@ async fn forged_tokens_are_refused_at_every_path_that_takes_one() {
     let id = made["id"].as_str().unwrap();
     let secret = made["client_secret"].as_str().unwrap();
     let header = header_of(&admin);
-    let jwks: Value = ident
-        .get("/.well-known/jwks.json")
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let jwks = published_keys(&ident).await;
     let jwk = jwks["keys"]
         .as_array()
         .unwrap()

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::callers::{
     PASSWORD, administered, claims, header_of, login, make_user, sign_in, status_with, wrong_at,
 };
-use crate::people::{expect, header};
+use crate::people::{expect, header, published_keys};
 use identity_testkit::{TestService, eventually};
 
 async fn refresh(ident: &TestService, token: &str) -> Response {
@@ -46,14 +46,7 @@ async fn a_token_says_who_it_is_of_and_what_it_permits() {
     assert!(said["jti"].is_string() && said["iss"].is_string());
     let head = header_of(token);
     assert_eq!((&head["typ"], &head["alg"]), (&json!("at+jwt"), &json!("ES256")));
-    let keys: Value = ident
-        .get("/.well-known/jwks.json")
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let keys = published_keys(&ident).await;
     assert_eq!(keys["keys"][0]["kid"], head["kid"]);
 }
 

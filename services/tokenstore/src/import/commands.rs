@@ -2,9 +2,8 @@
 
 use identity_core::config::Postgres;
 use identity_core::db::GenericClient;
-use identity_core::db::tokio_postgres::IsolationLevel;
 use identity_core::failure::Failure;
-use identity_core::import::{Original, Report, failed};
+use identity_core::import::{Original, Report, failed, of_one_moment};
 use url::Url;
 
 use super::{model, original};
@@ -41,14 +40,7 @@ pub async fn run(command: ImportCommand, settings: &Postgres, shared: &Shared) -
     let writing = |error| failed("writing what was read", error);
     let original = command.original.open("tokenstore import", settings).await?;
     let mut source = original.client().await.map_err(reading)?;
-    // What is read is of one moment, also while the original serves.
-    let source = source
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await
-        .map_err(|error| failed("reading the original's table", error))?;
+    let source = of_one_moment(&mut source).await.map_err(reading)?;
     if !original::has_table(&source).await.map_err(reading)? {
         return Err(Failure::configuration(format!(
             "--from: its schema `{}` has no table refresh_token of the original that this role may read",
