@@ -207,6 +207,9 @@ async fn a_lookup_that_is_given_up_takes_no_other_with_it() {
     let mut second = Box::pin(squares.find(3));
     assert!(futures_util::poll!(&mut first).is_pending());
     assert!(futures_util::poll!(&mut second).is_pending());
+    // Both are under way.
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
     drop(first);
     assert_eq!(second.await.unwrap().as_deref(), Some(&(9, 2)));
 }

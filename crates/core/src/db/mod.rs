@@ -13,6 +13,7 @@ pub mod lock;
 pub mod migrate;
 mod pool;
 mod tls;
+mod together;
 mod watch;
 
 pub use deadpool_postgres::{Client, GenericClient};
@@ -20,5 +21,6 @@ pub use error::{Error, ErrorKind};
 pub use gather::{Gathered, Lookup};
 pub use listen::Changes;
 pub use pool::{Database, Reader};
+pub use together::{Together, Work};
 
 pub use tokio_postgres;

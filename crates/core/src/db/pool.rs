@@ -182,7 +182,7 @@ fn pool(hosts: &Hosts, outage: &Outage, patience: Duration, size: usize) -> Resu
         .build()
 }
 
-/// One connection for all reads of a worker, each of a single statement. Clones share it.
+/// One connection for all statements of a worker that need no transaction around them. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Reader {
     database: Database,
