@@ -10,6 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Base, Environment, Schema, Settings, Sources, explain};
 use crate::failure::{Failure, causes};
+use crate::http::address;
 
 /// Enough open files for the most connections that the listener takes.
 const ENOUGH_FILES: u64 = 65_536;
@@ -75,15 +76,15 @@ pub fn run(name: &str, program: impl Future<Output = Result<(), Failure>>) -> Ex
     }
 }
 
-/// Binds the address of `server.bind`.
+/// Takes the address of `server.bind`. Connections are refused until the service serves: what it needs for that it has
+/// yet to find out, and a proxy that is refused asks another instance.
 ///
 /// # Errors
 /// [`Failure::Other`] naming the address: most often another program has the port.
 pub fn listen(base: &Base) -> Result<TcpListener, Failure> {
     open_as_many_files_as_allowed();
-    let address = base.server.bind.0;
-    TcpListener::bind(address)
-        .map_err(|error| Failure::because(&format!("listening on server.bind {address}"), error))
+    let bind = base.server.bind.0;
+    address::take(bind).map_err(|error| Failure::because(&format!("listening on server.bind {bind}"), error))
 }
 
 /// Raises the number of files that the process may have open, connections among them, from what is usual (1,024) to

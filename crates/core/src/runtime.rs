@@ -9,7 +9,7 @@ use crate::clock::Clock;
 /// Given by `main` to a service, by a test to the same service, and by the development launcher.
 #[derive(Debug)]
 pub struct Runtime {
-    /// Where requests are accepted.
+    /// Where requests are accepted. It need not listen yet: that begins when the service serves.
     pub listener: TcpListener,
     /// The time.
     pub clock: Clock,

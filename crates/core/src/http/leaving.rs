@@ -5,9 +5,12 @@
 //! does not know whether a POST was carried out, and cannot send it to another instance. So at the word to stop idle
 //! connections stay open for a while and new ones are refused, which a proxy takes as "ask another"; each answer says
 //! `Connection: close`, so that the proxy itself stops using them.
+//!
+//! Between "taken" and "refused" there is no moment in which a connection is made that nobody takes: first none begins
+//! any more, then those that had begun are taken, then the listener is closed ([`super::address`]).
 
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,11 +18,15 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use tokio::sync::Notify;
 
+use super::address;
 use crate::runtime::Stop;
 
 /// When no request has come for so long, no proxy has a connection left that it uses often.
 const QUIET: Duration = Duration::from_millis(100);
-/// Between two looks.
+/// A handshake that has begun is over after so long, and its connection is taken: between two machines of one place it
+/// takes a millisecond or less.
+const HANDSHAKE: Duration = Duration::from_millis(20);
+/// Between two looks, and what a thread needs to do what it was told.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The requests of a server, and whether it is leaving. Clones are one.
@@ -80,13 +87,10 @@ impl Leaving {
         grace: Duration,
     ) {
         stop.said().await;
-        server.pause().await;
-        self.0.on.store(true, Ordering::Release);
-        // A paused server would let connections wait that nobody will serve. There is no such call for a listener, but
-        // for the kernel it is a socket as any: it refuses from now on.
-        if let Err(error) = TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both) {
+        if let Err(error) = refuse(&server, &listener).await {
             tracing::warn!(%error, "new connections could not be refused");
         }
+        self.0.on.store(true, Ordering::Release);
         let deadline = Instant::now() + grace;
         while !self.is_quiet() {
             if Instant::now() >= deadline {
@@ -112,6 +116,16 @@ impl Leaving {
         let passed = self.0.began.elapsed() + QUIET;
         u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Refuses connections from now on, when all that were begun are taken.
+async fn refuse(server: &ServerHandle, listener: &TcpListener) -> io::Result<()> {
+    address::begin_none(listener)?;
+    tokio::time::sleep(HANDSHAKE).await;
+    // Else it would take what is closed for an error, and say so in the log. It is told, but not done when this returns.
+    server.pause().await;
+    tokio::time::sleep(PAUSE).await;
+    address::refuse(listener)
 }
 
 impl Drop for Open {

@@ -15,6 +15,7 @@ use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
+use super::address;
 use super::connection::{Connection, Limits, Socket};
 use super::leaving::Leaving;
 use crate::config::Server as Settings;
@@ -36,7 +37,7 @@ const MOST_CONNECTIONS: usize = 16_384;
 /// Open files that are kept for Postgres, outgoing requests and the log.
 const OTHER_FILES: usize = 200;
 
-/// The server of the application that `app` makes for each worker.
+/// The server of the application that `app` makes for each worker. From now on connections can come.
 ///
 /// # Errors
 /// [`Failure::Other`] when listening fails.
@@ -58,6 +59,8 @@ where
 {
     let listening = |error| Failure::because("listening", error);
     let address = listener.local_addr().map_err(listening)?;
+    address::listen(&listener)
+        .map_err(|error| Failure::because(&format!("listening on {address}"), error))?;
     let workers = settings.worker_count();
     let known = listener.try_clone().map_err(listening)?;
     let last = leaving.clone();

@@ -1,6 +1,7 @@
 //! Everything between the socket and a feature's `api.rs`: the listener, the bounds of a request,
 //! its log line, errors in a service's own form, health and documentation.
 
+pub(crate) mod address;
 pub mod authorization;
 pub mod body;
 pub mod client;

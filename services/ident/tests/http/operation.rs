@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use identity_core::db::tokio_postgres::Client;
@@ -109,6 +111,45 @@ async fn while_a_process_stops_an_idle_connection_is_served_once_more() {
     lock.batch_execute("COMMIT").await.unwrap();
     assert_eq!(open.await.unwrap().unwrap().status(), StatusCode::CREATED);
     assert_eq!(process.ended().await.code(), Some(0));
+}
+
+/// Asks over one new connection after the other until they are refused, and counts the answers.
+async fn ask_until_refused(url: String, answers: Arc<AtomicUsize>) {
+    let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
+    let http = http.build().unwrap();
+    loop {
+        match http.get(&url).send().await {
+            Ok(answer) => assert_eq!(answer.status(), StatusCode::OK),
+            Err(error) if error.is_connect() => return,
+            Err(error) => panic!("{error:?}: there was a connection, and no answer over it"),
+        }
+        answers.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_under_load_loses_no_connection_and_logs_no_error() {
+    for _ in 0..3 {
+        let database = TestDatabase::empty().await;
+        let mut process = serve(&database, &[]);
+        let url = format!("http://{}/healthz", process.address().await);
+        let answers = Arc::<AtomicUsize>::default();
+        let asking: Vec<_> = (0..16)
+            .map(|_| tokio::spawn(ask_until_refused(url.clone(), answers.clone())))
+            .collect();
+        eventually("there is load", async || {
+            (answers.load(Ordering::Relaxed) > 50).then_some(())
+        })
+        .await;
+        process.signal(Signal::TERM);
+        for client in asking {
+            client.await.unwrap();
+        }
+        assert_eq!(process.ended().await.code(), Some(0));
+        let entries = process.entries();
+        let errors: Vec<_> = entries.iter().filter(|entry| entry["level"] != "INFO").collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
 }
 
 #[tokio::test]

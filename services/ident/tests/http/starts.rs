@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use identity_core::clock::Clock;
-use identity_testkit::{TestDatabase, TestService, eventually};
+use identity_testkit::{Process, TestDatabase, TestService, eventually};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -14,6 +16,12 @@ use crate::processes::{KEY, complained, printed, run, serve, set, status};
 
 /// Other keys than the one of all tests.
 const NEW_KEY: &str = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU=";
+
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
 
 /// The last line that a process complained with.
 fn last_line(complaint: &str) -> &str {
@@ -76,6 +84,78 @@ async fn a_schema_that_is_newer_is_refused_and_left_alone() {
             "{line}"
         );
     }
+}
+
+/// How often a connection to `port` is made until `process` ends, which is tried all the time.
+async fn connections(port: u16, process: &mut Process) -> (usize, Option<i32>) {
+    let connect = move || std::net::TcpStream::connect(("127.0.0.1", port));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = is_over.clone();
+    let trying = tokio::task::spawn_blocking(move || {
+        let mut made = 0;
+        while !over.load(Ordering::Relaxed) {
+            made += usize::from(connect().is_ok());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        made
+    });
+    let status = process.ended().await.code();
+    is_over.store(true, Ordering::Relaxed);
+    (trying.await.unwrap(), status)
+}
+
+#[tokio::test]
+async fn nobody_can_connect_to_an_instance_that_will_refuse_its_schema() {
+    // A proxy could not send what it has sent there to another instance.
+    let database = TestDatabase::empty().await;
+    assert_eq!(status(&run(&database, &["migrate"]).await), 0);
+    let client = database.connect("ident").await;
+    let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+                 VALUES (9999, 'future', '2030-01-01T00:00:00Z', '1')";
+    client.batch_execute(newer).await.unwrap();
+    let port = free_port();
+    let mut process = serve(&database, &[&format!("server.bind=127.0.0.1:{port}")]);
+    assert_eq!(connections(port, &mut process).await, (0, Some(1)));
+    assert!(process.log().contains("newer"), "{}", process.log());
+}
+
+#[tokio::test]
+async fn nobody_can_connect_before_postgres_has_answered_and_then_everybody_can() {
+    let database = TestDatabase::empty().await;
+    let (proxy, url) = database.behind_proxy();
+    proxy.cut();
+    let (url, port) = (format!("database.postgres.url={url}"), free_port());
+    let bind = format!("server.bind=127.0.0.1:{port}");
+    let process = serve(&database, &[&url, &bind]);
+    let waits = "Postgres does not answer yet";
+    eventually(waits, async || process.log().contains(waits).then_some(())).await;
+    let early = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
+    assert_eq!(early.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    let ready = format!("http://127.0.0.1:{port}/readyz");
+    proxy.mend();
+    process.address().await;
+    let answer = reqwest::get(ready).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_address_that_another_program_has_is_an_error_at_once() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let bind = format!("server.bind={}", other.local_addr().unwrap());
+    let database = TestDatabase::empty().await;
+    let (proxy, url) = database.behind_proxy();
+    // Before anything else: Postgres would never answer.
+    proxy.silence();
+    let url = format!("database.postgres.url={url}");
+    let refused = run(
+        &database,
+        &set(&[&url, &bind, "database.postgres.connect_timeout=10m"]),
+    )
+    .await;
+    assert_eq!(status(&refused), 1);
+    let line = complained(&refused);
+    let told = format!("ident: listening on {bind}").replace('=', " ");
+    assert!(last_line(&line).starts_with(&told), "{line}");
 }
 
 #[tokio::test]
