@@ -245,28 +245,40 @@ impl Parts {
     async fn keep(&self, link: &Link, obtained: &Obtained) -> Fresh {
         let sealed = Sealed::new(&self.keys, &link.key, obtained, self.clock.now());
         let until = Instant::now() + COMMIT_WITHIN;
+        let mut is_doubtful = false;
         loop {
             match self.store(link, &sealed).await {
                 Ok(Some(stored)) => {
                     self.counts.refreshed.inc();
                     return self.open(&stored);
                 }
-                // Linked anew or revoked meanwhile: these tokens are nobody's.
-                Ok(None) => {
-                    self.outbox.revoke_orphans(&link.key, obtained).await?;
-                    let link = self.find(&link.key).await?;
-                    return self.open(&link);
-                }
+                Ok(None) => return self.overtaken(link, obtained, is_doubtful).await,
                 Err(error) if Instant::now() >= until => {
                     tracing::error!(provider = link.key.provider, %error, "a refreshed token could not be stored");
                     return Err(error.into());
                 }
                 Err(error) => {
                     tracing::warn!(provider = link.key.provider, %error, "storing a refreshed token again");
+                    is_doubtful = true;
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             }
         }
+    }
+
+    /// What is to be had where the link is no longer as it was when the refresh began. `is_doubtful`: an attempt at
+    /// storing had no answer, and may have been carried out.
+    async fn overtaken(&self, link: &Link, obtained: &Obtained, is_doubtful: bool) -> Fresh {
+        let now = self.find(&link.key).await;
+        let is_same = now.as_ref().is_ok_and(|now| now.linked_at == link.linked_at);
+        if is_doubtful && is_same {
+            // It was carried out: what is there is what we have stored, or what has come of it since.
+            self.counts.refreshed.inc();
+            return self.open(&now?);
+        }
+        // Linked anew or revoked meanwhile: these tokens are nobody's.
+        self.outbox.revoke_orphans(&link.key, obtained).await?;
+        self.open(&now?)
     }
 
     async fn store(&self, link: &Link, sealed: &Sealed) -> Result<Option<Link>, Error> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use identity_core::db::tokio_postgres::Client;
 use identity_testkit::{
-    Answer, Process, Provider, Refreshing, Signal, TestDatabase, command, eventually, output,
+    Answer, Cut, Process, Provider, Refreshing, Signal, TestDatabase, command, eventually, output,
 };
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -381,6 +381,31 @@ async fn a_database_that_is_away_when_the_provider_answers_gets_the_new_token_la
     expect(answer.unwrap(), StatusCode::OK).await;
     // The refresh token that came is the one that is used next.
     house.idp.change(|ways| ways.delay = Duration::ZERO);
+    expect(house.fresh(&url).await.unwrap(), StatusCode::OK).await;
+    assert_eq!(house.idp.refreshes(), 2);
+}
+
+#[tokio::test]
+async fn a_token_that_was_stored_though_nobody_heard_of_it_is_the_links_own_and_is_not_revoked() {
+    let house = House::new().await;
+    let (proxy, through) = house.database.behind_proxy();
+    let through = format!("database.postgres.url={through}");
+    let (_process, url) = house.serve(&["--set", &through]).await;
+    house.link(&url).await;
+    // The type of the token is among the values that are stored, and nowhere else on this way.
+    proxy.cut_at(Cut::After(b"Bearer".to_vec()));
+    let call = house.fresh(&url);
+    let outage = async {
+        eventually("the line is cut", async || proxy.is_cut().then_some(())).await;
+        proxy.mend();
+    };
+    let (answer, ()) = tokio::join!(call, outage);
+    expect(answer.unwrap(), StatusCode::OK).await;
+    let client = house.database.connect("tokenstore").await;
+    let sql = "SELECT (SELECT generation FROM links), (SELECT count(*) FROM outbox)";
+    let row = client.query_one(sql, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (2, 0));
+    assert!(house.idp.revoked().is_empty(), "nothing was to be revoked");
     expect(house.fresh(&url).await.unwrap(), StatusCode::OK).await;
     assert_eq!(house.idp.refreshes(), 2);
 }
