@@ -1,15 +1,21 @@
 //! What a client learns from a request: an answer, or none.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 
-/// A client that asks once, and waits for as long as a service may take.
+/// Before what is away is asked again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A client that asks once, where it is told to and nowhere else, and waits for as long as a service may take.
 #[must_use]
 pub fn client() -> Client {
     Client::builder()
         .no_proxy()
+        .redirect(Policy::none())
         .timeout(Duration::from_mins(2))
         .build()
         .unwrap()
@@ -22,7 +28,11 @@ pub struct Answer {
     pub status: Option<StatusCode>,
     /// Whether there was a connection; without one nothing was sent.
     pub is_sent: bool,
-    /// The body, `null` where it is empty, broken off or no JSON.
+    /// Where it leads to, if it is a redirect.
+    pub location: Option<String>,
+    /// The body, empty where it broke off.
+    pub text: String,
+    /// The same, `null` where it is no JSON.
     pub body: Value,
 }
 
@@ -60,16 +70,48 @@ pub async fn ask(request: RequestBuilder) -> Answer {
             return Answer {
                 status: None,
                 is_sent: !error.is_connect(),
+                location: None,
+                text: String::new(),
                 body: Value::Null,
             };
         }
     };
     // A client that has seen 201 has been told that it is done, whatever becomes of the body.
     let status = Some(response.status());
+    let location = response.headers().get("location");
+    let location = location.and_then(|to| to.to_str().ok().map(str::to_owned));
     let text = response.text().await.unwrap_or_default();
     Answer {
         status,
         is_sent: true,
+        location,
         body: serde_json::from_str(&text).unwrap_or_default(),
+        text,
+    }
+}
+
+/// How clients under load ask: as politely as any, and noting how long they wait for an answer.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// In milliseconds.
+    slowest: AtomicU64,
+}
+
+impl Pace {
+    /// Sends a request once; what is away is not asked at full speed.
+    pub async fn ask(&self, request: RequestBuilder) -> Answer {
+        let began = Instant::now();
+        let answer = ask(request).await;
+        let took = began.elapsed().as_millis().try_into().unwrap();
+        self.slowest.fetch_max(took, Ordering::Relaxed);
+        if answer.is_worth_repeating() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        answer
+    }
+
+    /// How long the slowest request took that ended since this was last asked.
+    pub fn slowest(&self) -> Duration {
+        Duration::from_millis(self.slowest.swap(0, Ordering::Relaxed))
     }
 }

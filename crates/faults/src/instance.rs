@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::{Command, ExitStatus, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use identity_testkit::{Process, Signal, command, eventually, output};
 use reqwest::Client;
@@ -60,6 +60,19 @@ impl Instance {
             let asked = self.http.get(format!("{}/readyz", self.url));
             let answer = asked.timeout(Duration::from_secs(5)).send().await;
             answer.ok().filter(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    /// Waits until `/readyz` has said so all the time for a second, in which the watch asks Postgres at least once.
+    pub async fn steady(&self) {
+        let mut since = Instant::now();
+        eventually("the service stays ready", async || {
+            let answer = self.http.get(format!("{}/readyz", self.url)).send().await;
+            if !answer.is_ok_and(|answer| answer.status().is_success()) {
+                since = Instant::now();
+            }
+            (since.elapsed() > Duration::from_secs(1)).then_some(())
         })
         .await;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
+use std::ops::Add;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reqwest::StatusCode;
@@ -51,7 +52,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, answer: &Answer) {
+    /// Counts how one more request went.
+    pub fn count(&mut self, answer: &Answer) {
         let counter = match answer.status {
             Some(status) if status.is_success() => &mut self.done,
             Some(status) if status.is_client_error() => &mut self.refused,
@@ -61,6 +63,21 @@ impl Tally {
             None => &mut self.unsent,
         };
         *counter += 1;
+    }
+}
+
+impl Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            done: self.done + other.done,
+            refused: self.refused + other.refused,
+            unsent: self.unsent + other.unsent,
+            put_off: self.put_off + other.put_off,
+            broken: self.broken + other.broken,
+            failed: self.failed + other.failed,
+        }
     }
 }
 
@@ -128,6 +145,17 @@ impl<S: Clone + Debug + PartialEq> Ledger<S> {
         self.things().get(key).and_then(|thing| thing.sure.clone())
     }
 
+    /// Everything that is there for sure: the last question about it was answered.
+    #[must_use]
+    pub fn known(&self) -> Vec<(String, S)> {
+        let things = self.things();
+        let known = things.iter().filter_map(|(key, thing)| match thing.question {
+            Question::None => thing.sure.clone().map(|state| (key.clone(), state)),
+            Question::Open(_) => None,
+        });
+        known.collect()
+    }
+
     /// How the requests went so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -183,6 +211,8 @@ mod tests {
         Answer {
             status: status.map(|status| StatusCode::from_u16(status).unwrap()),
             is_sent: true,
+            location: None,
+            text: String::new(),
             body: Value::Null,
         }
     }
@@ -240,6 +270,8 @@ mod tests {
             assert!(!agrees(&unknown, &[]), "gone");
         }
         assert_eq!(ledger(Some(500)).tally().failed, 1);
+        assert_eq!(ledger(Some(500)).known(), []);
+        assert_eq!(ledger(Some(200)).known(), [("a".to_owned(), 2)]);
         assert_eq!(ledger(None).agree(&BTreeMap::from([("a".to_owned(), 2)])), (1, 0));
     }
 }

@@ -16,13 +16,15 @@ mod binaries;
 mod instance;
 mod ledger;
 mod length;
+mod linking;
 mod load;
 mod postgres;
 
-pub use answer::{Answer, ask, client};
+pub use answer::{Answer, Pace, ask, client};
 pub use binaries::binary;
 pub use instance::{Instance, free_port};
 pub use ledger::{Ledger, Tally};
 pub use length::{is_full, short_or_full, tell};
+pub use linking::{begin_link, choose_account, end_link, linking_settings};
 pub use load::{Load, Running, grown, random_below, some_moment_after};
 pub use postgres::Postgres;

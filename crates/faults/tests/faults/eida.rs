@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use identity_core::clock::Clock;
-use identity_testkit::TestDatabase;
 use jiff::SignedDuration;
 use pgp::composed::{
     ArmorOptions, KeyType, MessageBuilder, SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey,
@@ -12,6 +11,7 @@ use pgp::types::Password;
 use rand::rngs::OsRng;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio_postgres::Client;
 
 /// The path whose members may see a network.
 const PATH: &str = "/epos/alparray";
@@ -52,9 +52,8 @@ impl Signer {
         message.to_armored_string(OsRng, ArmorOptions::default()).unwrap()
     }
 
-    /// Maps what its tokens name to a network.
-    pub async fn map(&self, database: &TestDatabase) {
-        let client = database.connect("eida_auth").await;
+    /// Maps what its tokens name to a network, in the service's own tables.
+    pub async fn map(&self, client: &Client) {
         let sql = format!(
             "INSERT INTO networks (network, start_year, end_year) VALUES ('Z3', 2015, 2022);
              INSERT INTO epos_fdsn VALUES ('{PATH}', 'Z3', 2015, 2022)"

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::people::{People, settings};
+use crate::work::Work;
 
 /// How often the receiver fails one event at most, so that the pauses between the attempts stay short.
 const MOST_FAILURES: u32 = 4;

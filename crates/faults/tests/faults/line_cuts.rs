@@ -1,20 +1,24 @@
 //! The network to Postgres, cut in the middle of a statement and of a commit.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use faults::{Instance, Postgres, random_below, short_or_full, tell};
-use identity_testkit::{Cut, Proxy, TestDatabase, eventually};
+use identity_testkit::{Cut, Proxy, Signal, TestDatabase, eventually};
 
-use crate::people::{People, settings};
+use crate::accounts::Accounts;
+use crate::logins::Logins;
+use crate::people::People;
+use crate::subjects::Subjects;
+use crate::work::{CLIENTS, Work};
 
-/// ident with a network to its Postgres.
-async fn start() -> (TestDatabase, Proxy, Instance, Arc<People>) {
+/// A service with a network to its Postgres.
+async fn start<W: Work>() -> (TestDatabase, Proxy, Instance, Arc<W>) {
     let database = TestDatabase::empty().await;
     let (network, url) = database.behind_proxy();
-    let ident = Instance::start("ident", &settings(&url)).await;
-    let people = People::at(&[&ident.url]);
-    (database, network, ident, people)
+    let (service, work) = W::start(&url, &[]).await;
+    (database, network, service, work)
 }
 
 /// What is cut, and by which text it is known on the line.
@@ -91,14 +95,14 @@ async fn cut(people: &People, network: &Proxy, write: Write, cut: fn(Vec<u8>) ->
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_cut_before_the_decision_leaves_nothing_and_one_cut_after_it_leaves_all_and_neither_is_called_done()
  {
-    let (database, network, mut ident, people) = start().await;
+    let (database, network, mut ident, people) = start::<People>().await;
     let mut records = Vec::new();
     for write in Write::ALL {
         records.push(cut(&people, &network, write, Cut::Before).await);
         records.push(cut(&people, &network, write, Cut::After).await);
     }
     ident.kill();
-    let agreed = people.agree(&database.url()).await;
+    let (_, agreed) = people.agree(&database.url()).await;
     let client = Postgres::connect(&database.url(), "ident").await;
     let sql = "SELECT coalesce(replace(u.name, r.email, '…') || ', ' || replace(a.account_id, r.email, '…'), 'nothing')
                FROM unnest($1::text[]) WITH ORDINALITY r (email, number)
@@ -119,35 +123,67 @@ async fn a_line_cut_before_the_decision_leaves_nothing_and_one_cut_after_it_leav
     tell("network cut at the decision", &agreed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_that_is_cut_anywhere_under_load_loses_nothing_and_leaves_nothing_half_done() {
-    let cuts = short_or_full(6, 100);
-    let (database, network, mut ident, people) = start().await;
-    let load = people.busy(8);
+/// Where the line is cut next: in turn at the decision about a change, before it is passed on and before it is answered,
+/// and anywhere else, while something is asked and while it is answered.
+fn turn<W: Work>(number: usize) -> Cut {
+    let bytes = usize::try_from(1 + random_below(30_000)).unwrap();
+    match number % 4 {
+        0 => Cut::After(W::DECISION.to_vec()),
+        1 => Cut::Sent(bytes),
+        2 => Cut::Before(W::DECISION.to_vec()),
+        _ => Cut::Answered(bytes),
+    }
+}
+
+/// The line is cut under load, again and again.
+async fn cuts<W: Work>() {
+    let cuts = short_or_full(5, 100);
+    let (database, network, mut service, work) = start::<W>().await;
+    let load = work.busy(CLIENTS);
     for number in 0..cuts {
-        let bytes = usize::try_from(1 + random_below(30_000)).unwrap();
-        network.cut_at(if number % 2 == 0 {
-            Cut::Sent(bytes)
-        } else {
-            Cut::Answered(bytes)
-        });
+        network.cut_at(turn::<W>(number));
         eventually("the line is cut", async || network.is_cut().then_some(())).await;
         tokio::time::sleep(Duration::from_millis(random_below(100))).await;
-        let before = people.ledger.tally().done;
+        let before = work.done();
         network.mend();
         eventually("requests succeed again", async || {
-            (people.ledger.tally().done > before).then_some(())
+            (work.done() > before).then_some(())
         })
         .await;
     }
     load.stop().await;
-    ident.kill();
-    let agreed = people.agree(&database.url()).await;
-    let tally = people.ledger.tally();
+    let good = work.is_good(&service).await;
+    service.signal(Signal::TERM);
+    assert_eq!(service.ended().await.code(), Some(0), "{}", service.log());
+    let (_, agreed) = work.agree(&database.url()).await;
+    let tally = work.tally();
     assert_eq!(
         tally.broken, 0,
-        "ident answers whatever becomes of the line: {tally}"
+        "every request is answered, whatever becomes of the line: {tally}"
     );
     assert!(tally.put_off > 0, "{tally}");
-    tell("network cut under load", &format!("{cuts} cuts; {agreed}"));
+    tell(
+        &format!("network cut under load, {}", W::SERVICE),
+        &format!("{cuts} cuts; {agreed}{good}"),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_of_ident_that_is_cut_under_load_loses_nothing_and_leaves_nothing_half_done() {
+    cuts::<People>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_of_tokenstore_that_is_cut_under_load_loses_nothing_and_leaves_nothing_half_done() {
+    cuts::<Accounts>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_of_idm_users_that_is_cut_under_load_loses_nothing_and_leaves_nothing_half_done() {
+    cuts::<Subjects>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_of_eida_auth_that_is_cut_under_load_loses_nothing_and_leaves_nothing_half_done() {
+    cuts::<Logins>().await;
 }

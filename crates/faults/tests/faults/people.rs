@@ -2,13 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use faults::{Answer, Instance, Ledger, Load, Postgres, Running, ask, client, free_port, random_below};
+use faults::{
+    Answer, Instance, Ledger, Load, Pace, Postgres, Running, Tally, client, free_port, random_below,
+};
 use identity_testkit::{TestDatabase, eventually};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
+
+use crate::work::{Work, excused, with};
 
 /// A record as its client knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +28,7 @@ pub struct People {
     http: Client,
     /// By email address.
     pub ledger: Ledger<Person>,
-    /// In milliseconds.
-    slowest: AtomicU64,
+    pace: Pace,
 }
 
 /// ident on `database`, whose records are open. Nobody takes its notifications, so that all of them stay.
@@ -51,18 +53,8 @@ impl People {
             urls: urls.iter().map(|&url| url.to_owned()).collect(),
             http: client(),
             ledger: Ledger::default(),
-            slowest: AtomicU64::default(),
+            pace: Pace::default(),
         })
-    }
-
-    /// How long the slowest request took that was begun and ended since this was last asked.
-    pub fn slowest(&self) -> Duration {
-        Duration::from_millis(self.slowest.swap(0, Ordering::Relaxed))
-    }
-
-    /// `count` clients who make, change, link and delete until they are stopped.
-    pub fn busy(self: &Arc<Self>, count: usize) -> Load {
-        Load::start(count, |number, running| write(self.clone(), number, running))
     }
 
     fn url(&self, path: &str) -> String {
@@ -73,26 +65,14 @@ impl People {
     /// Asks that the record of `email` become `next`.
     pub async fn change(&self, email: &str, next: Option<Person>, request: RequestBuilder) -> Option<Answer> {
         self.ledger.asks(email, next);
-        let answer = self.asked(request).await;
+        let answer = self.pace.ask(request).await;
         self.ledger.learns(email, &answer);
         answer.is_success().then_some(answer)
     }
 
-    async fn asked(&self, request: RequestBuilder) -> Answer {
-        let began = Instant::now();
-        let answer = ask(request).await;
-        let took = began.elapsed().as_millis().try_into().unwrap();
-        self.slowest.fetch_max(took, Ordering::Relaxed);
-        if answer.is_worth_repeating() {
-            // As polite as any client: what is away is not asked at full speed.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        answer
-    }
-
     /// Reads the record, which must be as it was last answered, unless it cannot be had now.
     async fn look(&self, id: i64, email: &str) -> Option<()> {
-        let answer = self.asked(self.http.get(self.url(&format!("/{id}")))).await;
+        let answer = self.pace.ask(self.http.get(self.url(&format!("/{id}")))).await;
         if answer.is_worth_repeating() {
             return None;
         }
@@ -155,25 +135,11 @@ impl People {
         self.change(email, None, request).await;
     }
 
-    /// Compares the ledger with `database`, in which all instances have ended, and the events with the records.
-    /// Gives what the test has to tell.
-    pub async fn agree(&self, database: &str) -> String {
-        let client = Postgres::connect(database, "ident").await;
-        let (changes, told) = self.records_agree(&client).await;
-        let wrong = half_done(&client).await;
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        let events = client.query_one("SELECT count(*) FROM user_events", &[]).await;
-        let events: i64 = events.unwrap().get(0);
-        assert_eq!(usize::try_from(events), Ok(changes), "an event for each change");
-        format!("{told}; as many events as changes")
-    }
-
     /// Compares the ledger with the records; gives how many changes were made, and what the test has to tell.
     pub async fn records_agree(&self, client: &tokio_postgres::Client) -> (usize, String) {
         quiet(client).await;
         let tally = self.ledger.tally();
-        assert_eq!(tally.failed, 0, "{tally}");
-        assert!(tally.done > 0, "{tally}");
+        excused(&tally);
         let rows = client.query(RECORDS, &[]).await.unwrap();
         let stored = rows.iter().map(|row| {
             let account = row.get::<_, Option<String>>(2).map(|id| (id, row.get(3)));
@@ -183,6 +149,44 @@ impl People {
         let (done, not_done) = self.ledger.agree(&stored.collect());
         let told = format!("{tally}; of those not known {done} were done and {not_done} were not");
         (tally.done + done, told)
+    }
+}
+
+impl Work for People {
+    const SERVICE: &'static str = "ident";
+
+    async fn start(database: &str, more: &[&str]) -> (Instance, Arc<Self>) {
+        let ident = Instance::start("ident", &with(settings(database), more)).await;
+        let people = Self::at(&[&ident.url]);
+        (ident, people)
+    }
+
+    fn busy(self: &Arc<Self>, count: usize) -> Load {
+        Load::start(count, |number, running| write(self.clone(), number, running))
+    }
+
+    fn tally(&self) -> Tally {
+        self.ledger.tally()
+    }
+
+    fn slowest(&self) -> Duration {
+        self.pace.slowest()
+    }
+
+    /// Clients have read all that they wrote at once.
+    async fn is_good(&self, _: &Instance) -> String {
+        String::new()
+    }
+
+    async fn agree(&self, database: &str) -> (usize, String) {
+        let client = Postgres::connect(database, "ident").await;
+        let (changes, told) = self.records_agree(&client).await;
+        let wrong = half_done(&client).await;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let events = client.query_one("SELECT count(*) FROM user_events", &[]).await;
+        let events: i64 = events.unwrap().get(0);
+        assert_eq!(usize::try_from(events), Ok(changes), "an event for each change");
+        (changes, format!("{told}; as many events as changes"))
     }
 }
 

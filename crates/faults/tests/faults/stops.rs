@@ -1,21 +1,31 @@
 //! SIGTERM under load: whatever a service has accepted it answers.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use faults::{Instance, Tally, ask, client, short_or_full, some_moment_after, tell};
+use faults::{
+    Instance, Tally, ask, begin_link, choose_account, client, end_link, linking_settings, short_or_full,
+    some_moment_after, tell,
+};
 use futures_util::future::join_all;
 use identity_testkit::{Provider, Signal, TestDatabase, eventually};
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{RequestBuilder, StatusCode};
 use serde_json::json;
 use tokio_postgres::Client as Database;
 
+use crate::accounts::Accounts;
 use crate::eida::Signer;
+use crate::logins::Logins;
 use crate::people::{self, People};
 use crate::subjects::{self, Subject, Subjects};
+use crate::work::{CLIENTS, Work};
 
 /// How many requests are under way at the signal: fewer than a service has connections to Postgres.
 const UNDER_WAY: usize = 12;
+
+/// Until then all requests that were sent at once have been taken.
+const SHARED: Duration = Duration::from_millis(500);
 
 /// A connection that holds up whoever writes to `table`, until it commits.
 async fn lock(database: &TestDatabase, schema: &str, table: &str) -> Database {
@@ -26,9 +36,13 @@ async fn lock(database: &TestDatabase, schema: &str, table: &str) -> Database {
 }
 
 /// Tells `instance` to stop while `requests` wait for `lock`, which is released when it takes nothing more; all of
-/// them must be answered with success.
-async fn answered(mut instance: Instance, lock: &Database, requests: Vec<RequestBuilder>) {
-    let count = i64::try_from(requests.len()).unwrap();
+/// them must be answered with success. They wait in so many `statements`.
+async fn answered(
+    mut instance: Instance,
+    lock: &Database,
+    requests: Vec<RequestBuilder>,
+    statements: RangeInclusive<usize>,
+) {
     let asking = join_all(requests.into_iter().map(ask));
     let stopping = async {
         eventually("all are held up", async || {
@@ -39,9 +53,14 @@ async fn answered(mut instance: Instance, lock: &Database, requests: Vec<Request
                 .await
                 .unwrap();
             let waiting: i64 = lock.query_one(sql, &[]).await.unwrap().get(0);
-            (waiting == count).then_some(())
+            let waiting = usize::try_from(waiting).unwrap();
+            statements.contains(&waiting).then_some(())
         })
         .await;
+        if *statements.start() < UNDER_WAY {
+            // Others wait in the service, unseen, for the statement that they will share.
+            tokio::time::sleep(SHARED).await;
+        }
         stops_listening(&instance).await;
         lock.batch_execute("COMMIT").await.unwrap();
     };
@@ -72,7 +91,7 @@ async fn ident_that_is_told_to_stop_answers_what_it_has_accepted() {
         client().post(format!("{}/", ident.url)).json(&document)
     };
     let requests = (0..UNDER_WAY).map(make).collect();
-    answered(ident, &lock, requests).await;
+    answered(ident, &lock, requests, UNDER_WAY..=UNDER_WAY).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +102,7 @@ async fn idm_users_that_is_told_to_stop_answers_what_it_has_accepted() {
     let lock = lock(&database, "idm_users", "subjects").await;
     let requests =
         (0..UNDER_WAY).map(|number| subjects.request(&format!("S{number}"), &Subject::numbered(0), true));
-    answered(idm, &lock, requests.collect()).await;
+    answered(idm, &lock, requests.collect(), UNDER_WAY..=UNDER_WAY).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +114,7 @@ async fn eida_auth_that_is_told_to_stop_answers_what_it_has_accepted() {
         signer.setting(),
     ];
     let eida = Instance::start("eida-auth", &settings).await;
-    signer.map(&database).await;
+    signer.map(&database.connect("eida_auth").await).await;
     let lock = lock(&database, "eida_auth", "users").await;
     let post = |number: usize| {
         client()
@@ -103,53 +122,24 @@ async fn eida_auth_that_is_told_to_stop_answers_what_it_has_accepted() {
             .body(signer.token(&number.to_string()))
     };
     let requests = (0..UNDER_WAY).map(post).collect();
-    answered(eida, &lock, requests).await;
-}
-
-/// Links the account of the provider's only user, as a program does.
-async fn link(http: &Client, url: &str, bearer: &str) {
-    let location = |answer: &reqwest::Response| {
-        let to = answer.headers().get("location").unwrap();
-        to.to_str().unwrap().to_owned()
-    };
-    let begun = http
-        .post(format!("{url}/api/v1.0/idp1/authorize"))
-        .bearer_auth(bearer)
-        .send();
-    let allowed = http.get(location(&begun.await.unwrap())).send();
-    let done = http
-        .get(location(&allowed.await.unwrap()))
-        .bearer_auth(bearer)
-        .send();
-    assert!(!location(&done.await.unwrap()).contains("error"));
+    answered(eida, &lock, requests, 1..=UNDER_WAY).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokenstore_that_is_told_to_stop_answers_what_it_has_accepted() {
     let database = TestDatabase::empty().await;
     let (login, idp) = (Provider::start(), Provider::start());
-    let settings = [
-        format!("database.postgres.url={}", database.url()),
-        format!("oidc.discovery_url={}", login.discovery_url()),
-        format!("providers.idp1.discovery_url={}", idp.discovery_url()),
-    ];
-    let others = [
-        "crypto_keys=0123456789abcdef0123456789abcdef",
-        "oidc.client_id=tokenstore",
-        "oidc.client_secret=a secret/of+ours",
-        "providers.idp1.client_id=tokenstore",
-        "providers.idp1.client_secret=a secret/of+ours",
-        "outgoing.allow_private=true",
-    ];
-    let settings: Vec<String> = settings.into_iter().chain(others.map(str::to_owned)).collect();
+    idp.change(|ways| ways.asks = true);
+    let settings = linking_settings(&database.url(), &login, &idp);
     let mut tokenstore = Instance::start("tokenstore", &settings).await;
-    let http = Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .unwrap();
-    let bearer = login.sign(&json!({}));
-    link(&http, &tokenstore.url, &bearer).await;
+    let (http, bearer) = (client(), login.sign(&json!({})));
+    let begun = ask(begin_link(&http, &tokenstore.url, &bearer)).await;
+    let back = choose_account(&http, &begun, "ada").await.unwrap();
+    assert!(
+        end_link(&http, &tokenstore.url, &bearer, &back)
+            .await
+            .is_success()
+    );
     idp.change(|ways| ways.delay = Duration::from_secs(2));
     // All of them wait for the one refresh.
     let fresh = format!("{}/api/v1.0/idp1/token?min_ttl=7200", tokenstore.url);
@@ -160,7 +150,7 @@ async fn tokenstore_that_is_told_to_stop_answers_what_it_has_accepted() {
         })
         .await;
         // The first has come that far; the others need a moment more to be taken.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(SHARED).await;
         stops_listening(&tokenstore).await;
     };
     let (answers, ()) = tokio::join!(asking, stopping);
@@ -176,59 +166,51 @@ fn nearly_none_is_left(tally: &Tally, stops: usize) {
     assert!(tally.broken * 10 <= stops, "{tally}");
 }
 
-/// Stops and starts `instance` so often under load; gives how long the slowest stop took.
-async fn stop_and_start(instance: &mut Instance, times: usize, done: impl Fn() -> usize) -> Duration {
+/// Told to stop under load, again and again.
+async fn stopped<W: Work>() {
+    let stops = short_or_full(3, 30);
+    let database = TestDatabase::empty().await;
+    let (mut instance, work) = W::start(&database.url(), &[]).await;
+    let load = work.busy(CLIENTS);
     let mut slowest = Duration::ZERO;
-    for _ in 0..times {
-        some_moment_after(20, &done).await;
+    for _ in 0..stops {
+        some_moment_after(20, || work.done()).await;
         let began = Instant::now();
         instance.signal(Signal::TERM);
         assert_eq!(instance.ended().await.code(), Some(0), "{}", instance.log());
         slowest = slowest.max(began.elapsed());
         instance.start_again().await;
     }
-    slowest
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_that_ident_did_is_left_unanswered_when_it_is_stopped_under_load() {
-    let stops = short_or_full(4, 30);
-    let database = TestDatabase::empty().await;
-    let mut ident = Instance::start("ident", &people::settings(&database.url())).await;
-    let people = People::at(&[&ident.url]);
-    let load = people.busy(8);
-    let slowest = stop_and_start(&mut ident, stops, || people.ledger.tally().done).await;
     load.stop().await;
-    ident.kill();
-    let client = database.connect("ident").await;
-    let (changes, told) = people.records_agree(&client).await;
-    let tally = people.ledger.tally();
-    assert_eq!(changes, tally.done, "what was not answered was not done: {told}");
-    assert_eq!((tally.put_off, tally.refused), (0, 0), "{tally}");
-    nearly_none_is_left(&tally, stops);
-    tell(
-        "ident stopped under load",
-        &format!("{stops} stops, {slowest:.1?} at most; {told}"),
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_that_idm_users_did_is_left_unanswered_when_it_is_stopped_under_load() {
-    let stops = short_or_full(4, 30);
-    let database = TestDatabase::empty().await;
-    let mut idm = Instance::start("idm-users", &subjects::settings(&database.url())).await;
-    let subjects = Subjects::at(&idm.url).await;
-    let load = subjects.busy(8);
-    let slowest = stop_and_start(&mut idm, stops, || subjects.ledger.tally().done).await;
-    load.stop().await;
-    idm.kill();
-    let (changes, told) = subjects.agree(&database.url()).await;
-    let tally = subjects.ledger.tally();
+    let good = work.is_good(&instance).await;
+    instance.kill();
+    let (changes, told) = work.agree(&database.url()).await;
+    let tally = work.tally();
     assert_eq!(changes, tally.done, "what was not answered was not done: {told}");
     assert_eq!(tally.put_off, 0, "{tally}");
     nearly_none_is_left(&tally, stops);
     tell(
-        "idm-users stopped under load",
-        &format!("{stops} stops, {slowest:.1?} at most; {told}"),
+        &format!("{} stopped under load", W::SERVICE),
+        &format!("{stops} stops, {slowest:.1?} at most; {told}{good}"),
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_ident_did_is_left_unanswered_when_it_is_stopped_under_load() {
+    stopped::<People>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_tokenstore_did_is_left_unanswered_when_it_is_stopped_under_load() {
+    stopped::<Accounts>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_idm_users_did_is_left_unanswered_when_it_is_stopped_under_load() {
+    stopped::<Subjects>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_eida_auth_did_is_left_unanswered_when_it_is_stopped_under_load() {
+    stopped::<Logins>().await;
 }

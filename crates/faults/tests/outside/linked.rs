@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use faults::{Answer, Instance, Running, ask, random_below};
+use faults::{
+    Answer, Instance, Running, ask, begin_link, choose_account, client, end_link, linking_settings,
+    random_below,
+};
 use identity_testkit::{Account, Provider, TestDatabase};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -47,29 +49,16 @@ impl House {
             ways.accounts = people.iter().map(account).collect();
             ways.asks = true;
         });
-        let settings = [
-            format!("database.postgres.url={}", database.url()),
-            "crypto_keys=0123456789abcdef0123456789abcdef".to_owned(),
-            "outgoing.allow_private=true".to_owned(),
-            // Both processes are one service.
-            "server.public_url=http://store.example.org".to_owned(),
-            format!("oidc.discovery_url={}", login.discovery_url()),
-            "oidc.client_id=tokenstore".to_owned(),
-            "oidc.client_secret=a secret/of+ours".to_owned(),
-            format!("providers.idp1.discovery_url={}", idp.discovery_url()),
-            "providers.idp1.client_id=tokenstore".to_owned(),
-            "providers.idp1.client_secret=a secret/of+ours".to_owned(),
-        ];
+        let settings = linking_settings(&database.url(), &login, &idp);
         let first = Instance::start("tokenstore", &settings).await;
         let second = Instance::start("tokenstore", &settings).await;
-        let http = Client::builder().no_proxy().redirect(Policy::none());
         Arc::new(Self {
             login,
             idp,
             people,
             urls: vec![first.url.clone(), second.url.clone()],
             instances: vec![Mutex::new(first), Mutex::new(second)],
-            http: http.build().unwrap(),
+            http: client(),
             database,
         })
     }
@@ -147,28 +136,14 @@ impl House {
     /// Links the person's account as a program does. Says whether the service said that it is done; what was not
     /// answered may be done or not.
     pub async fn link(&self, person: &str) -> bool {
-        self.try_link(person).await.is_some()
-    }
-
-    async fn try_link(&self, person: &str) -> Option<()> {
         let bearer = self.bearer(person);
-        let begin = format!("{}/api/v1.0/idp1/authorize", self.any_url());
-        let begun = self.http.post(begin).bearer_auth(&bearer).send().await.ok()?;
-        let to = location(&begun)?;
-        let choice = self.http.post(to).form(&[("account", person)]);
-        let back = location(&choice.send().await.unwrap()).unwrap();
+        let begun = ask(begin_link(&self.http, self.any_url(), &bearer)).await;
+        let Some(back) = choose_account(&self.http, &begun, person).await else {
+            return false;
+        };
         // Whichever process is asked: the state is in Postgres.
-        let path = format!("{}{}?{}", self.any_url(), back.path(), back.query().unwrap());
-        let ended = self
-            .http
-            .request(Method::GET, path)
-            .bearer_auth(&bearer)
-            .send()
-            .await
-            .ok()?;
-        let to = location(&ended)?;
-        // An error would stand in the query.
-        to.query().is_none().then_some(())
+        let ended = end_link(&self.http, self.any_url(), &bearer, &back).await;
+        ended.is_success()
     }
 
     /// How many links there are.
@@ -180,11 +155,6 @@ impl House {
             .unwrap()
             .get(0)
     }
-}
-
-fn location(answer: &Response) -> Option<Url> {
-    let to = answer.headers().get("location")?.to_str().ok()?;
-    answer.url().join(to).ok()
 }
 
 /// The people of client `number` of `clients`, for as long as it runs.
