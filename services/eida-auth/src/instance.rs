@@ -128,6 +128,7 @@ impl Instance {
             openapi: openapi::document(),
             database,
             metrics,
+            hasher: None,
         };
         let (keyring, cleaner) = (shared.acceptor.keyring.clone(), shared.cleaner.clone());
         let working = async move {
@@ -136,7 +137,7 @@ impl Instance {
         };
         let serving = server::serve_with(&base, service, others, runtime, move |config| {
             config.app_data(web::Data::new(shared.clone()));
-            credentials::api::routes(config);
+            credentials::api::routes(config, &shared);
             about::api::routes(config);
             cleanup::api::routes(config);
         });

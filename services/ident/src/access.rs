@@ -2,6 +2,7 @@
 //! RFC 6750 says.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
@@ -13,7 +14,7 @@ use identity_core::http::authorization::bearer;
 
 use crate::config::RecordsAccess;
 use crate::state::State;
-use crate::tokens::Permission;
+use crate::tokens::{Permission, Verified};
 
 /// What a handler needs its caller to be allowed.
 pub trait Needed {
@@ -76,8 +77,28 @@ needed! {
 #[derive(Debug)]
 pub struct Permitted<P, C = Always> {
     /// What the caller may do; none: everything, since nobody is asked.
-    permissions: Option<Vec<String>>,
+    permissions: Option<Permissions>,
     needed: PhantomData<(P, C)>,
+}
+
+/// What a caller may do.
+#[derive(Debug)]
+pub enum Permissions {
+    /// As a token of ours says, which others show as well.
+    Ours(Arc<Verified>),
+    /// As a trusted issuer says.
+    Theirs(Vec<String>),
+}
+
+impl std::ops::Deref for Permissions {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        match self {
+            Self::Ours(token) => &token.claims.own.permissions,
+            Self::Theirs(permissions) => permissions,
+        }
+    }
 }
 
 impl<P: Needed, C: Checked> FromRequest for Permitted<P, C> {

@@ -17,6 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
+use crate::access::Permissions;
 use crate::clients::RememberedSecrets;
 use crate::config::RecordsAccess;
 use crate::keys::Rotation;
@@ -156,7 +157,7 @@ impl State {
     }
 
     /// What a bearer token permits here: one of ours, or of a trusted issuer.
-    pub(crate) async fn permissions_of(&self, token: &str) -> Result<Vec<String>, Refused> {
+    pub(crate) async fn permissions_of(&self, token: &str) -> Result<Permissions, Refused> {
         if let Some(issuer) = self.issuers.issuer_of(token) {
             let claims = issuer.verify(token, self.clock.now()).await?;
             let permissions = claims
@@ -165,10 +166,8 @@ impl State {
                 .and_then(Value::as_array)
                 .into_iter()
                 .flatten();
-            return Ok(permissions
-                .filter_map(Value::as_str)
-                .map(ToOwned::to_owned)
-                .collect());
+            let permissions = permissions.filter_map(Value::as_str).map(ToOwned::to_owned);
+            return Ok(Permissions::Theirs(permissions.collect()));
         }
         let digest: [u8; 32] = Sha256::digest(token).into();
         let now = self.clock.now();
@@ -191,6 +190,6 @@ impl State {
                 verified
             }
         };
-        Ok(verified.claims.own.permissions.clone())
+        Ok(Permissions::Ours(verified))
     }
 }

@@ -152,6 +152,7 @@ impl Instance {
             openapi: openapi::document(),
             database: shared.database.clone(),
             metrics: self.metrics.clone(),
+            hasher: Some(shared.hasher.clone()),
         };
         let routed = shared.clone();
         let serving = server::serve(&self.base, service, runtime, move |config| {

@@ -130,6 +130,7 @@ impl Instance {
             openapi: openapi::document(),
             database: shared.database.clone(),
             metrics: self.metrics.clone(),
+            hasher: None,
         };
         let of_workers = shared.clone();
         let serving = server::serve(&self.base, service, runtime, move |config| {

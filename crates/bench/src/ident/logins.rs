@@ -1,5 +1,7 @@
 //! Signing in with a password, and what others notice of it.
 
+use std::time::Duration;
+
 use identity_core::failure::Failure;
 use serde_json::json;
 
@@ -13,6 +15,8 @@ use crate::stage::Stage;
 
 const LOGIN: &str = "ident POST /auth/login";
 const BESIDE: &str = "ident GET p99 during logins";
+/// As long as it takes to hash for all who wait.
+const SETTLING: Duration = Duration::from_secs(2);
 /// How many read records beside those who sign in.
 const READERS: u32 = 2;
 
@@ -52,7 +56,11 @@ pub async fn measure(stage: &Stage, report: &mut Report) -> Result<(), Failure> 
                 signed_in?;
                 Ok(read?.p99_ms)
             },
-            async |time| Ok(get.run(&running.url, READERS, time).await?.p99_ms),
+            async |time| {
+                // Rest begins when the sign-ins of the round before are done, whose clients have gone.
+                tokio::time::sleep(SETTLING).await;
+                Ok(get.run(&running.url, READERS, time).await?.p99_ms)
+            },
         )
         .await?;
         let floor = "the same 2 connections' p99 at rest";

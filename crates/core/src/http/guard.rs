@@ -22,6 +22,7 @@ use super::connection::Turn;
 use super::leaving::Leaving;
 use super::problem::Form;
 use crate::config::values::Range;
+use crate::crypto::password::Hasher;
 use crate::metrics::Metrics;
 
 /// What the guard of a service knows.
@@ -37,6 +38,8 @@ pub struct Guard {
     pub https: bool,
     /// Where requests are counted.
     pub metrics: Metrics,
+    /// What hashes passwords, and leaves room for other requests.
+    pub hasher: Option<Hasher>,
     /// Whether the server is about to stop.
     pub leaving: Leaving,
 }
@@ -65,7 +68,8 @@ pub async fn guard(
     let method = known(request.method());
     let span = tracing::info_span!("request", id = client.request_id);
 
-    let handled = AssertUnwindSafe(next.call(request)).catch_unwind();
+    let handled = Hasher::beside(guard.hasher.as_ref(), next.call(request));
+    let handled = AssertUnwindSafe(handled).catch_unwind();
     let handled = tokio::time::timeout(guard.request_timeout, handled)
         .instrument(span.clone())
         .await;

@@ -19,6 +19,7 @@ use super::leaving::Leaving;
 use super::problem::Form;
 use super::route;
 use crate::config::{Base, Server as Settings};
+use crate::crypto::password::Hasher;
 use crate::db::Database;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct Service {
     pub database: Database,
     /// Its metrics.
     pub metrics: Metrics,
+    /// What hashes its passwords, if it has any.
+    pub hasher: Option<Hasher>,
 }
 
 /// Serves `routes`, which is called once in each worker's thread, until the runtime's stop is said.
@@ -128,6 +131,7 @@ where
                 .as_ref()
                 .is_some_and(|url| url.scheme() == "https"),
         metrics: service.metrics,
+        hasher: service.hasher,
         leaving: leaving.clone(),
     });
     let docs = web::Data::new(Docs::new(&service.openapi));

@@ -1,9 +1,11 @@
 //! Passwords: argon2id (RFC 9106) in PHC strings, hashed away from the threads that serve requests,
 //! so many at once and so many waiting, and no more.
 
+mod room;
 mod threads;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use data_encoding::BASE64_NOPAD;
@@ -15,6 +17,7 @@ use tokio::sync::Semaphore;
 use super::random;
 use crate::config::values::Span;
 use crate::failure::Failure;
+use room::Others;
 use threads::Threads;
 
 /// Bytes of a hash.
@@ -44,6 +47,7 @@ pub struct Hasher(Arc<Parts>);
 struct Parts {
     costs: Arc<Costs>,
     threads: Threads,
+    others: Arc<Others>,
     /// How many hash or wait for it.
     admitted: Arc<Semaphore>,
     /// How many may hash or wait.
@@ -91,8 +95,9 @@ impl Hasher {
             Some(HASH_LENGTH),
         );
         let params = params.map_err(|error| wrong(&error.to_string()))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_once = match settings.concurrency {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            0 => cores,
             count => count,
         };
         let mut costs = Costs {
@@ -100,11 +105,14 @@ impl Hasher {
             dummy: String::new(),
         };
         costs.dummy = costs.hash(&mut Vec::new(), &random::bytes::<16>());
-        let threads = Threads::start(at_once)
+        let others = Arc::new(Others::default());
+        let beside = others.clone();
+        let threads = Threads::start(at_once, move || beside.leave(at_once, cores, Instant::now()))
             .map_err(|error| Failure::because("starting the threads that hash passwords", error))?;
         Ok(Self(Arc::new(Parts {
             costs: Arc::new(costs),
             threads,
+            others,
             admitted: Arc::new(Semaphore::new(at_once + settings.queue)),
             capacity: at_once + settings.queue,
         })))
@@ -146,10 +154,23 @@ impl Hasher {
             .saturating_sub(self.0.admitted.available_permits())
     }
 
+    /// Answers a request. Where it hashed nothing, hashing leaves a core free for a moment: it is likely that
+    /// others like it come, and they are not to wait behind hashes.
+    pub async fn beside<F: Future>(hasher: Option<&Self>, request: F) -> F::Output {
+        let (answer, hashed) = room::answer(request).await;
+        if let Some(hasher) = hasher
+            && !hashed
+        {
+            hasher.0.others.note(Instant::now());
+        }
+        answer
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Costs, &mut Vec<Block>) -> T + Send + 'static,
     ) -> Result<T, Busy> {
+        room::hashes();
         let admitted = self.0.admitted.clone().try_acquire_owned().map_err(|_| Busy)?;
         let costs = self.0.costs.clone();
         let work = move |memory: &mut Vec<Block>| {

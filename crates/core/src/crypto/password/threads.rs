@@ -8,6 +8,8 @@ use std::time::Duration;
 use argon2::Block;
 use tokio::sync::oneshot;
 
+use super::room::RECENT;
+
 /// How much a request that hashes nothing goes before: a nice value. A flood of logins takes what is
 /// left, and a flood of everything else still leaves it some.
 const NICENESS: i32 = 10;
@@ -18,25 +20,37 @@ const IDLE: Duration = Duration::from_secs(5);
 /// What a thread does, in its memory.
 type Job = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
 
+/// How many may work now; asked before each job.
+type Allowed = Box<dyn Fn() -> usize + Send + Sync>;
+
 /// The threads of one hasher; they end with it.
 pub(super) struct Threads(Arc<Queue>);
 
-#[derive(Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    allowed: Allowed,
 }
 
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
+    /// How many threads have a job.
+    working: usize,
     over: bool,
 }
 
 impl Threads {
-    /// Starts `count` of them.
-    pub(super) fn start(count: usize) -> std::io::Result<Self> {
-        let threads = Self(Arc::default());
+    /// Starts `count` of them, of which so many work at once as are `allowed` then.
+    pub(super) fn start(
+        count: usize,
+        allowed: impl Fn() -> usize + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let threads = Self(Arc::new(Queue {
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+            allowed: Box::new(allowed),
+        }));
         for number in 0..count {
             let queue = threads.0.clone();
             std::thread::Builder::new()
@@ -92,6 +106,7 @@ impl Queue {
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&mut memory))).is_err() {
                 memory = Vec::new();
             }
+            self.waiting().working -= 1;
         }
     }
 
@@ -102,10 +117,16 @@ impl Queue {
             if waiting.over {
                 return None;
             }
-            if let Some(job) = waiting.jobs.pop_front() {
+            let held_up = !waiting.jobs.is_empty() && waiting.working >= (self.allowed)();
+            if !held_up && let Some(job) = waiting.jobs.pop_front() {
+                waiting.working += 1;
                 return Some(job);
             }
-            waiting = if memory.is_empty() {
+            waiting = if held_up {
+                // Whoever works goes on with the next job; this is for when there may be more again.
+                let waited = self.changed.wait_timeout(waiting, RECENT);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            } else if memory.is_empty() {
                 self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner)
             } else {
                 let (waiting, waited) = self
@@ -123,18 +144,52 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[tokio::test]
     async fn work_that_panics_takes_nobody_elses_turn() {
-        let threads = Threads::start(1).unwrap();
+        let threads = Threads::start(1, || 1).unwrap();
         assert_eq!(threads.run(|_| panic!("on purpose")).await, None::<()>);
         assert_eq!(threads.run(|_| 7).await, Some(7));
     }
 
     #[tokio::test]
+    async fn a_thread_that_is_not_allowed_to_work_leaves_the_job_to_another() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counting = asked.clone();
+        let threads = Threads::start(2, move || {
+            counting.fetch_add(1, Ordering::SeqCst);
+            1
+        });
+        let threads = threads.unwrap();
+        let working = Arc::new(AtomicUsize::new(0));
+        let job = || {
+            let (asked, working) = (asked.clone(), working.clone());
+            move |_: &mut Vec<Block>| {
+                let beside = working.fetch_add(1, Ordering::SeqCst);
+                let before = asked.load(Ordering::SeqCst);
+                // Until the other thread has asked whether it may work, and has been told that it may not.
+                let patience = std::time::Instant::now();
+                while asked.load(Ordering::SeqCst) == before && patience.elapsed() < Duration::from_secs(5) {
+                    std::thread::yield_now();
+                }
+                working.fetch_sub(1, Ordering::SeqCst);
+                beside
+            }
+        };
+        let (first, second, last) = tokio::join!(
+            threads.run(job()),
+            threads.run(job()),
+            threads.run(|_: &mut Vec<Block>| 0)
+        );
+        assert_eq!((first, second, last), (Some(0), Some(0), Some(0)));
+    }
+
+    #[tokio::test]
     async fn work_whose_caller_has_gone_is_not_begun() {
-        let threads = Threads::start(1).unwrap();
+        let threads = Threads::start(1, || 1).unwrap();
         let (begin, begun) = std::sync::mpsc::channel::<()>();
         // Holds the one thread up until the other caller is gone.
         let first = threads.run(move |_| begun.recv().is_ok());
