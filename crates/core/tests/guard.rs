@@ -41,6 +41,7 @@ async fn serve(settings: Settings, runtime: Runtime) -> Result<(), Failure> {
         openapi: OpenApi::new(Info::new("failing", "1"), Paths::new()),
         database: Database::open("failing", &base.database.postgres).await?,
         metrics: Metrics::new("failing"),
+        hasher: None,
     };
     server::serve(&base, service, runtime, routes).await
 }
