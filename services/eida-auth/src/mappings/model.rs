@@ -61,6 +61,10 @@ pub fn read_csv(input: impl Read) -> Result<Vec<Mapping>, Vec<BadLine>> {
             }
         };
         let line = record.position().map_or(0, csv::Position::line);
+        // The reader knows only comments that begin with the line, and would take one behind spaces for a name.
+        if record.get(0).is_some_and(|field| field.starts_with('#')) {
+            continue;
+        }
         if std::mem::take(&mut first) {
             if !record.iter().eq(COLUMNS) {
                 let why = format!("expected the names of the columns, {}", COLUMNS.join(","));

@@ -66,9 +66,9 @@ impl Username {
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let expected = "expected an email address";
         let username = Self::of_any(text);
-        let plain = !username
-            .text
-            .chars()
+        // Also as it is compared: there some characters become a space and something.
+        let mut characters = username.text.chars().chain(username.key.chars());
+        let plain = !characters
             .any(|character| character.is_control() || character.is_whitespace() || is_invisible(character));
         let short = username.text.chars().count() <= LONGEST_USERNAME;
         match username.text.parse::<Address>() {

@@ -162,12 +162,10 @@ pub(crate) fn identity(claims: Map<String, Value>) -> Identity {
     let subject = text("sub").or_else(|| text("id")).filter(|text| is_subject(text));
     let account = ["email", "preferred_username", "login", "username", "name"]
         .into_iter()
-        .find_map(text)
-        .map(|text| {
-            text.chars()
-                .filter(|character| !character.is_control())
-                .take(255)
-                .collect()
+        .find_map(|name| {
+            text(name)
+                .map(|text| shown(&text))
+                .filter(|text| !text.is_empty())
         })
         .or_else(|| subject.clone());
     Identity {
@@ -175,4 +173,10 @@ pub(crate) fn identity(claims: Map<String, Value>) -> Identity {
         account,
         claims: Value::Object(claims),
     }
+}
+
+/// A name as pages show it: no control characters, not too long.
+fn shown(text: &str) -> String {
+    let characters = text.chars().filter(|character| !character.is_control());
+    characters.take(255).collect()
 }
