@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
+use identity_core::db::Together;
 use identity_core::http::authorization::bearer;
 use identity_core::http::body::Body;
 use identity_core::http::{Problem, route};
 
 use super::issue::Outcome;
+use super::one::Logins;
 use crate::mappings;
 use crate::state::Shared;
 use crate::tokens::{Refusal, Token};
@@ -19,8 +21,10 @@ const PATHS: [&str; 3] = ["/", "/auth", "/fdsnws/dataselect/1/auth"];
 /// How many memberships a refusal names.
 const MOST_NAMED: usize = 100;
 
-/// Adds the paths.
-pub fn routes(config: &mut web::ServiceConfig) {
+/// Adds the paths, for one worker.
+pub fn routes(config: &mut web::ServiceConfig, shared: &Shared) {
+    let logins = Logins::of_worker(&shared.writer);
+    config.app_data(web::Data::new(Together::new(logins)));
     for path in PATHS {
         config.service(
             web::resource(path)
@@ -45,11 +49,16 @@ pub fn routes(config: &mut web::ServiceConfig) {
         (status = 503, description = "A database cannot be reached", body = String, content_type = "text/plain"),
     )
 )]
-async fn login(request: HttpRequest, body: Body, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+async fn login(
+    request: HttpRequest,
+    body: Body,
+    shared: web::Data<Shared>,
+    together: web::Data<Together<Logins>>,
+) -> Result<HttpResponse, Problem> {
     let bearer = bearer(&request).filter(|_| shared.knows_eas);
     let accepted = shared.acceptor.accept(&body.0, bearer).await;
     let token = accepted.map_err(|refusal| refused(&shared, &refusal))?;
-    match shared.writer.issue(&token).await? {
+    match shared.writer.issue(&together, &token).await? {
         Outcome::Issued(login) => {
             tracing::info!(token = %token.id, login = login.login, voucher = token.voucher, "a login was given");
             Ok(HttpResponse::Ok()

@@ -2,11 +2,12 @@
 
 use identity_core::clock::Clock;
 use identity_core::crypto::random;
-use identity_core::db::Error;
+use identity_core::db::{Error, Together};
 use prometheus_client::metrics::counter::Counter;
 
 use super::ledger::Ledger;
 use super::model::{Login, Maker, Network};
+use super::one::Logins;
 use super::{one, two};
 use crate::databases::Databases;
 use crate::tokens::Token;
@@ -60,16 +61,16 @@ pub enum Issued {
 }
 
 impl Writer {
-    /// Writes a login for `token`.
+    /// Writes a login for `token`; where all is in our own database, `together` with those of other requests.
     ///
     /// # Errors
     /// What a database says; nothing is left of the login then, or what the next cleanup removes.
-    pub async fn issue(&self, token: &Token) -> Result<Outcome, Error> {
+    pub async fn issue(&self, together: &Together<Logins>, token: &Token) -> Result<Outcome, Error> {
         for _ in 0..MOST_TRIES {
             let now = self.clock.now();
             let login = self.maker.make(token, now, random::bytes::<64>);
             let issued = if self.databases.is_one {
-                one::write(self, token, &login, now).await?
+                one::write(self, together, token, &login).await?
             } else {
                 two::write(self, token, &login, now).await?
             };

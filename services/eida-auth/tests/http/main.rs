@@ -12,6 +12,7 @@ mod processes;
 mod requests;
 mod settings;
 mod signer;
+mod together;
 mod tokens;
 
 use eida_auth::config::{Config, SCHEMA};
