@@ -151,7 +151,10 @@ pub async fn authenticate(
         return Ok(Some(client));
     }
     let reader = state.reader.client().await?;
-    let key = format!("client {}", presented.client_id.as_deref().unwrap_or_default());
+    // However the id is spelt, it is the same client that is guessed at.
+    let canonical = id.map(|id| id.to_string());
+    let named = canonical.as_deref().or(presented.client_id.as_deref());
+    let key = format!("client {}", named.unwrap_or_default());
     let tried = Tried::new(&key, address);
     if let Some(wait) = state.throttle.wait(&*reader, &tried, None, now).await? {
         return Err(too_many(wait));

@@ -1,12 +1,13 @@
 //! Attacks on passwords: each test is named after what it tries.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::callers::{PASSWORD, administered, make_user};
+use crate::callers::{PASSWORD, administered, ask, make_client, make_user};
+use crate::durations;
 use crate::people::header;
 use identity_testkit::TestService;
 
@@ -37,6 +38,11 @@ async fn guessing_against_one_account_is_slowed_and_its_owner_is_not() {
     }
     assert_eq!(login_from(&ident, "198.51.100.9", "mei", "wrong").await, 429);
     assert_eq!(
+        login_from(&ident, "198.51.100.9", "somebody else", "wrong").await,
+        401,
+        "no other account is slowed"
+    );
+    assert_eq!(
         login_from(&ident, "198.51.100.9", "mei", PASSWORD).await,
         429,
         "also with the right one"
@@ -52,6 +58,84 @@ async fn guessing_against_one_account_is_slowed_and_its_owner_is_not() {
         200,
         "and, after the wait, from elsewhere"
     );
+}
+
+#[tokio::test]
+async fn guessing_in_other_spellings_is_guessing_against_the_same_account() {
+    let (ident, admin) = administered(&["limits.logins_per_account=3/10m"]).await;
+    make_user(&ident, &admin, "mei", &[]).await;
+    for (guess, username) in ["mei", "MEI", " m\u{200B}ei"].iter().enumerate() {
+        let address = format!("198.51.100.{guess}");
+        assert_eq!(login_from(&ident, &address, username, "wrong").await, 401);
+    }
+    assert_eq!(login_from(&ident, "198.51.100.9", "ｍｅｉ", PASSWORD).await, 429);
+}
+
+#[tokio::test]
+async fn whoever_does_not_exist_is_counted_too() {
+    let (ident, _) = administered(&["limits.logins_per_account=3/10m"]).await;
+    for guess in 0..3 {
+        let address = format!("198.51.100.{guess}");
+        assert_eq!(login_from(&ident, &address, "nobody", "wrong").await, 401);
+    }
+    assert_eq!(
+        login_from(&ident, "198.51.100.9", "nobody", "wrong").await,
+        429,
+        "so that a refusal tells nothing"
+    );
+}
+
+#[tokio::test]
+async fn guessing_against_one_client_is_slowed_however_its_id_is_spelt() {
+    let (ident, admin) = administered(&["limits.logins_per_account=4/10m"]).await;
+    let made = make_client(&ident, &admin, &json!({"name": "m"})).await;
+    let other = make_client(&ident, &admin, &json!({"name": "o"})).await;
+    let (id, right) = (
+        made["id"].as_str().unwrap(),
+        made["client_secret"].as_str().unwrap(),
+    );
+    let from = async |address: &str, id: &str, secret: &str| {
+        let request = ask(&ident, id, &json!({"client_secret": secret}));
+        let answer = request.header("x-forwarded-for", address).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    let spelt = [
+        id.to_owned(),
+        id.to_uppercase(),
+        id.replace('-', ""),
+        format!("urn:uuid:{id}"),
+    ];
+    for (guess, id) in spelt.iter().enumerate() {
+        assert_eq!(from(&format!("198.51.100.{guess}"), id, "ids_guessed").await, 401);
+    }
+    assert_eq!(
+        from("198.51.100.9", id, right).await,
+        429,
+        "also with the right one"
+    );
+    let (id_of_other, secret) = (
+        other["id"].as_str().unwrap(),
+        other["client_secret"].as_str().unwrap(),
+    );
+    assert_eq!(from("198.51.100.9", id_of_other, secret).await, 200);
+    ident.clock.advance(Duration::from_secs(2));
+    assert_eq!(from("198.51.100.9", id, right).await, 200, "after the wait");
+}
+
+#[tokio::test]
+async fn spraying_over_many_clients_from_one_address_is_slowed() {
+    let (ident, _) = administered(&["limits.logins_per_address=5/10m"]).await;
+    let guess = async |address: &str, number: u32| {
+        let id = format!("00000000-0000-4000-8000-00000000000{number}");
+        let request = ask(&ident, &id, &json!({"client_secret": "ids_guessed"}));
+        let answer = request.header("x-forwarded-for", address).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    for number in 0..5 {
+        assert_eq!(guess("198.51.100.1", number).await, 401);
+    }
+    assert_eq!(guess("198.51.100.1", 9).await, 429);
+    assert_eq!(guess("198.51.100.2", 9).await, 401, "others are not");
 }
 
 #[tokio::test]
@@ -118,27 +202,17 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
     ])
     .await;
     make_user(&ident, &admin, "mei", &[]).await;
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
-    // Alternating, so that a busy machine slows both alike.
-    for _ in 0..200 {
-        for (username, times) in [("mei", &mut known), ("nobody", &mut unknown)] {
-            let began = Instant::now();
-            assert_eq!(
-                login_from(&ident, "192.0.2.1", username, "wrong password").await,
-                401
-            );
-            times.push(began.elapsed().as_secs_f64());
-        }
-    }
-    let median = |times: &mut Vec<f64>| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    };
-    let (known, unknown) = (median(&mut known), median(&mut unknown));
-    assert!(
-        (known / unknown - 1.0).abs() < 0.25,
-        "known {known:.4} s, unknown {unknown:.4} s"
-    );
+    let banned = make_user(&ident, &admin, "banned", &[]).await;
+    let ban = ident
+        .patch(&format!("/api/users/{banned}"))
+        .bearer_auth(&admin)
+        .json(&json!({"disabled": true}));
+    assert_eq!(ban.send().await.unwrap().status(), 200);
+    durations::expect_alike(["mei", "nobody", "banned"], async |username| {
+        let status = login_from(&ident, "192.0.2.1", username, "wrong password").await;
+        assert_eq!(status, 401);
+    })
+    .await;
 }
 
 #[tokio::test]

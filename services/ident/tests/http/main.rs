@@ -7,6 +7,7 @@ mod callers;
 mod clients;
 mod configuration;
 mod conflicts;
+mod durations;
 mod failing_receivers;
 mod foreign_tokens;
 mod forged_tokens;
