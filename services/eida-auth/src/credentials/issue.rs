@@ -14,6 +14,8 @@ use crate::tokens::Token;
 
 /// How often a place is tried for that another request took at the same moment.
 const MOST_TRIES: usize = 50;
+/// How many are so many that somebody should know.
+const MANY_TRIES: usize = 8;
 
 /// Writes logins. Clones share connections.
 #[derive(Debug, Clone)]
@@ -66,16 +68,21 @@ impl Writer {
     /// # Errors
     /// What a database says; nothing is left of the login then, or what the next cleanup removes.
     pub async fn issue(&self, together: &Together<Logins>, token: &Token) -> Result<Outcome, Error> {
-        for _ in 0..MOST_TRIES {
+        for tries in 0..MOST_TRIES {
             let now = self.clock.now();
             let login = self.maker.make(token, now, random::bytes::<64>);
             let issued = if self.databases.is_one {
-                one::write(self, together, token, &login).await?
+                one::write(self, together, token, &login, tries).await?
             } else {
                 two::write(self, token, &login, now).await?
             };
             return Ok(match issued {
-                Issued::Taken => continue,
+                Issued::Taken => {
+                    if tries == MANY_TRIES {
+                        tracing::warn!(token = %token.id, tries, "others took every place that was tried");
+                    }
+                    continue;
+                }
                 Issued::Yes => {
                     self.issued.inc();
                     Outcome::Issued(login)

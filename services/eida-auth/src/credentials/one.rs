@@ -3,6 +3,7 @@
 //! Those that are asked for at the same time share it, and with it a transaction and its commit. Where it
 //! fails, each is written by itself: none fails by another's fault.
 
+use identity_core::crypto::random;
 use identity_core::db::tokio_postgres::{self, Row};
 use identity_core::db::{Client, Error, ErrorKind, Reader, Together, Work};
 use jiff::Timestamp;
@@ -16,9 +17,9 @@ use crate::tokens::{Token, TokenId};
 const PATIENCE: &str = "500ms";
 
 /// Rows are locked in the same order by everybody: places by their tokens and numbers, then accounts, and what
-/// belongs to an account after it. The logins of a token in one statement take its free places one after the other:
-/// so many free places are below a taken one as its number is larger than the number of taken ones before it. A
-/// derived login is written once, however many ask.
+/// belongs to an account after it. The logins of a token in one statement take its free places one after the other,
+/// from the first or, where others were faster, from any on: so many free places are below a taken one as its number
+/// is larger than the number of taken ones before it. A derived login is written once, however many ask.
 const WRITE: &str = "
     WITH asked AS MATERIALIZED (
         SELECT number, token, login, digest, email, expires_at,
@@ -35,19 +36,25 @@ const WRITE: &str = "
         SELECT token_digest FROM blocked_tokens WHERE token_digest = ANY($1)
     ), placed AS MATERIALIZED (
         SELECT DISTINCT ON (token, place) * FROM (
-            SELECT asked.*, CASE WHEN $9::boolean THEN -1 ELSE before + (
+            SELECT asked.*, CASE WHEN $9::boolean THEN -1 ELSE nth + (
                 SELECT count(*) FROM (
                     SELECT place - row_number() OVER (ORDER BY place) + 1 AS free_below
                     FROM issued_logins WHERE token_digest = token AND place >= 0 AND expires_at > $8::timestamptz
-                ) AS taken WHERE free_below <= before
-            ) END AS place FROM asked
+                ) AS taken WHERE free_below <= nth
+            ) END AS place
+            FROM asked, LATERAL (
+                SELECT $10::integer - count(*) AS free FROM issued_logins
+                WHERE token_digest = token AND place >= 0 AND place < $10 AND expires_at > $8
+            ) AS places, LATERAL (
+                SELECT CASE WHEN before < free THEN (before + $12::bigint) % free ELSE before END AS nth
+            ) AS chosen
         ) AS candidates
         WHERE token NOT IN (SELECT token_digest FROM blocked)
             AND number IN (SELECT number FROM mapped WHERE network_id IS NOT NULL)
         ORDER BY token, place, expires_at DESC
     ), issued AS (
         INSERT INTO issued_logins (token_digest, place, login, expires_at)
-        SELECT token, place, login, expires_at FROM placed WHERE place < $10::integer ORDER BY token, place
+        SELECT token, place, login, expires_at FROM placed WHERE place < $10 ORDER BY token, place
         ON CONFLICT (token_digest, place) DO UPDATE SET login = excluded.login, expires_at = excluded.expires_at
             WHERE issued_logins.place < 0 OR issued_logins.expires_at <= $8
         RETURNING login
@@ -95,6 +102,8 @@ pub struct Asked {
     digest: String,
     email: String,
     expires_at: Timestamp,
+    /// How often others have taken the place that it was to have.
+    tries: usize,
 }
 
 /// What came of it.
@@ -110,6 +119,7 @@ pub(super) async fn write(
     together: &Together<Logins>,
     token: &Token,
     login: &Login,
+    tries: usize,
 ) -> Result<Issued, Error> {
     let asked = || Asked {
         token: token.id,
@@ -118,6 +128,7 @@ pub(super) async fn write(
         digest: login.digest(),
         email: login.email(),
         expires_at: login.expires_at,
+        tries,
     };
     let Written { issued, unknown } = match together.ask(asked()).await? {
         Some(written) => written,
@@ -190,6 +201,14 @@ async fn write_all(
     let memberships =
         memberships.flat_map(|(number, it)| it.memberships.iter().map(move |path| (number, &**path)));
     let (numbers, paths): (Vec<i64>, Vec<&str>) = memberships.unzip();
+    // Two who begin with the first free place and are equally fast would meet again and again, and the one that is a
+    // little slower would get none.
+    let again = asked.iter().any(|it| it.tries > 0);
+    let from = if again {
+        i64::from(u16::from_be_bytes(random::bytes()))
+    } else {
+        0
+    };
     let statement = client.prepare_cached(WRITE).await?;
     client
         .query(
@@ -206,6 +225,7 @@ async fn write_all(
                 &writer.maker.derives(),
                 &writer.max_per_token,
                 &patience,
+                &from,
             ],
         )
         .await
