@@ -12,8 +12,10 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::json;
 
+use super::accounts;
 use super::media::Form;
 use super::model::{Draft, ServiceName, User};
+use super::page;
 use super::patch::{Patch, PatchError};
 use super::query::ListQuery;
 use super::store::{self, WriteError};
@@ -146,7 +148,7 @@ pub(crate) async fn list(
     let form = Form::accepted(&request)?;
     let query = ListQuery::read(request.query_string())?;
     let client = state.database.client().await?;
-    let (users, around) = store::list(&client, &query).await?;
+    let (users, around) = page::list(&client, &query).await?;
     let mut answer = HttpResponse::Ok();
     answer
         .content_type(form.media_type())
@@ -350,7 +352,7 @@ pub(crate) async fn access_token(
     let (id, service) = path.into_inner();
     let service: ServiceName = service.parse().map_err(|_| no_such_token())?;
     let client = state.reader.client().await?;
-    let token = store::find_token(&*client, &state.keys, id_of(&id)?, &service).await?;
+    let token = accounts::find_token(&*client, &state.keys, id_of(&id)?, &service).await?;
     let token = token.ok_or_else(no_such_token)?;
     Ok(HttpResponse::Ok().json(AccessToken {
         access_token: token.expose_secret(),

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use identity_core::crypto::fernet::Keys;
-use identity_core::db::tokio_postgres::types::{ToSql, Type};
-use identity_core::db::tokio_postgres::{self, Row};
+use identity_core::db::tokio_postgres::Row;
+use identity_core::db::tokio_postgres::types::ToSql;
 use identity_core::db::{Client, Error, ErrorKind, GenericClient, Lookup};
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::accounts::Accounts;
 use super::model::{Account, Draft, NewAccount, NewToken, ServiceName, User};
-use super::query::{Around, Filters, From, ListQuery};
 use super::words::words_of_name;
 use crate::notifications::NewEvent;
 
@@ -41,10 +40,10 @@ impl<E: Into<Error>> std::convert::From<E> for WriteError {
 }
 
 /// The columns of [`user_of`].
-const USER: &str = "u.id, u.name, u.email, u.version, \
+pub(super) const USER: &str = "u.id, u.name, u.email, u.version, \
     (SELECT json_object_agg(a.service, a.account_id) FROM linked_accounts a WHERE a.user_id = u.id)";
 
-fn user_of(row: &Row) -> Result<User, Error> {
+pub(super) fn user_of(row: &Row) -> Result<User, Error> {
     let services: Option<Value> = row.try_get(4)?;
     let accounts = services.as_ref().and_then(Value::as_object).into_iter().flatten();
     let services = accounts.map(|(service, id)| {
@@ -105,122 +104,6 @@ pub async fn find_for_update(client: &impl GenericClient, id: i64) -> Result<Opt
     find(client, id).await
 }
 
-/// One page, in the order of ids, and what lies around it.
-pub async fn list(client: &tokio_postgres::Client, query: &ListQuery) -> Result<(Vec<User>, Around), Error> {
-    let mut conditions = Conditions::of(&query.filters);
-    // One more than the page holds tells whether another follows.
-    let limit = i64::try_from(query.page_size)
-        .unwrap_or(i64::MAX)
-        .saturating_add(1);
-    let filters = conditions.sql.clone();
-    let (position, other_side, order) = match query.from {
-        From::Start => (String::new(), "false".to_owned(), "ASC"),
-        From::After(id) => {
-            let id = conditions.parameter(id, Type::INT8);
-            (
-                format!(" AND u.id > {id}"),
-                format!("EXISTS (SELECT FROM users u WHERE u.id <= {id}{filters})"),
-                "ASC",
-            )
-        }
-        From::Before(id) => {
-            let id = conditions.parameter(id, Type::INT8);
-            (
-                format!(" AND u.id < {id}"),
-                format!("EXISTS (SELECT FROM users u WHERE u.id >= {id}{filters})"),
-                "DESC",
-            )
-        }
-    };
-    let limit = conditions.parameter(limit, Type::INT8);
-    // The left side gives a row also for an empty page, whose surroundings are asked for too.
-    let sql = format!(
-        "SELECT p.*, around.other_side FROM (SELECT {other_side} AS other_side) around \
-         LEFT JOIN (SELECT {USER} AS services FROM users u WHERE true{position}{filters} \
-                    ORDER BY u.id {order} LIMIT {limit}) p ON true"
-    );
-    let rows = client.query_typed(&sql, &conditions.values()).await?;
-    let other_side = rows
-        .first()
-        .map(|row| row.try_get(5))
-        .transpose()?
-        .unwrap_or(false);
-    let found = rows
-        .iter()
-        .filter(|row| row.try_get::<_, Option<i64>>(0).is_ok_and(|id| id.is_some()));
-    let mut users = found.map(user_of).collect::<Result<Vec<_>, _>>()?;
-    let more = users.len() > query.page_size;
-    users.truncate(query.page_size);
-    let (before, behind) = match query.from {
-        From::Before(_) => {
-            users.reverse();
-            (more, other_side)
-        }
-        From::Start | From::After(_) => (other_side, more),
-    };
-    let ends = users
-        .first()
-        .zip(users.last())
-        .map(|(first, last)| (first.id, last.id));
-    Ok((users, Around { ends, before, behind }))
-}
-
-/// The conditions of the filters with their values. The statement is planned for each call, since
-/// how best to search depends on how common the words are.
-#[derive(Default)]
-struct Conditions {
-    sql: String,
-    values: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
-}
-
-impl Conditions {
-    fn of(filters: &Filters) -> Self {
-        let mut conditions = Self::default();
-        if let Some(email) = &filters.email {
-            let email = conditions.parameter(email.clone(), Type::TEXT);
-            conditions.and(&format!("u.email_key = {email}"));
-        }
-        if !filters.name_words.is_empty() {
-            let words = conditions.parameter(search_of(&filters.name_words), Type::TEXT);
-            conditions.and(&format!("u.name_words @@ {words}::text::tsquery"));
-        }
-        if let Some((service, id)) = &filters.account {
-            let service = conditions.parameter(service.as_str().to_owned(), Type::TEXT);
-            let id = conditions.parameter(id.clone(), Type::TEXT);
-            conditions.and(&format!(
-                "u.id = (SELECT a.user_id FROM linked_accounts a WHERE a.service = {service} AND a.account_id = {id})"
-            ));
-        }
-        conditions
-    }
-
-    fn and(&mut self, condition: &str) {
-        self.sql.extend([" AND ", condition]);
-    }
-
-    /// Adds a value and gives its name in the statement.
-    fn parameter(&mut self, value: impl ToSql + Sync + Send + 'static, kind: Type) -> String {
-        self.values.push((Box::new(value), kind));
-        format!("${}", self.values.len())
-    }
-
-    fn values(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
-        self.values
-            .iter()
-            .map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone()))
-            .collect()
-    }
-}
-
-/// A tsquery: every word as the beginning of one, quoted so that none is an operator.
-fn search_of(words: &[String]) -> String {
-    words
-        .iter()
-        .map(|word| format!("{}:*", quoted(word)))
-        .collect::<Vec<_>>()
-        .join(" & ")
-}
-
 /// A tsvector of these words.
 fn vector_of(words: &[String]) -> String {
     words
@@ -230,7 +113,8 @@ fn vector_of(words: &[String]) -> String {
         .join(" ")
 }
 
-fn quoted(word: &str) -> String {
+/// A word as it stands in a tsvector and a tsquery.
+pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\\', "\\\\").replace('\'', "''"))
 }
 
@@ -403,67 +287,6 @@ pub async fn delete(
     let told = told(event, now);
     let parameters: [&(dyn ToSql + Sync); 5] = [&told.webhook_id, &told.kind, &told.payload, &told.now, &id];
     Ok(client.query_opt(&statement, &parameters).await?.is_some())
-}
-
-/// The access token of a linked account, decrypted; none where none is stored.
-pub async fn find_token(
-    client: &impl GenericClient,
-    keys: &Keys,
-    user: i64,
-    service: &ServiceName,
-) -> Result<Option<SecretString>, Error> {
-    let statement = client
-        .prepare_cached(
-            "SELECT account_id, access_token FROM linked_accounts WHERE user_id = $1 AND service = $2",
-        )
-        .await?;
-    let Some(row) = client.query_opt(&statement, &[&user, &service.as_str()]).await? else {
-        return Ok(None);
-    };
-    let (account, sealed): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
-    let Some(sealed) = sealed else { return Ok(None) };
-    let opened = keys.open_text(&place_of_token(user, service.as_str(), &account), &sealed);
-    opened
-        .map(Some)
-        .map_err(|error| Error::corrupt(format!("linked account of user {user} at {service}: {error}")))
-}
-
-/// Where a token is stored, to which its ciphertext is bound.
-pub fn place_of_token(user: i64, service: &str, account: &str) -> String {
-    format!("ident.linked_accounts.access_token/{user}/{service}/{account}")
-}
-
-/// Accounts as the columns of an insertion.
-struct Accounts<'a> {
-    services: Vec<&'a str>,
-    ids: Vec<&'a str>,
-    tokens: Vec<Option<String>>,
-}
-
-impl<'a> Accounts<'a> {
-    fn of(
-        keys: &Keys,
-        user: i64,
-        accounts: impl IntoIterator<Item = (&'a ServiceName, &'a NewAccount)>,
-    ) -> Self {
-        let mut columns = Self {
-            services: Vec::new(),
-            ids: Vec::new(),
-            tokens: Vec::new(),
-        };
-        for (name, account) in accounts {
-            columns.services.push(name.as_str());
-            columns.ids.push(&account.id);
-            columns.tokens.push(match &account.access_token {
-                NewToken::Given(token) => {
-                    let place = place_of_token(user, name.as_str(), &account.id);
-                    Some(keys.seal(&place, token.expose_secret().as_bytes()))
-                }
-                NewToken::Unchanged | NewToken::Removed => None,
-            });
-        }
-        columns
-    }
 }
 
 /// The services of a draft as [`User`] shows them.
