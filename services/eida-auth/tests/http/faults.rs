@@ -471,6 +471,9 @@ async fn one_database_that_is_cut_at_any_moment_holds_all_or_nothing_of_a_login(
         })
         .await;
     }
+    // As of one moment: a statement whose asker was cut off may be committed only now.
+    let moment = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+    client.batch_execute(moment).await.unwrap();
     let logins = async |sql: &str| -> BTreeSet<String> {
         client
             .query(sql, &[])
