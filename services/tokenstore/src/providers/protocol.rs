@@ -365,9 +365,10 @@ pub(crate) fn obtained(answer: Asked<CoreTokenResponse>, wire: &Wire<'_>) -> Res
         },
         expires_in: tokens.expires_in().map(|span| lifetime(span.as_secs())),
         refresh_expires_in: refresh_seconds.filter(|seconds| *seconds > 0).map(lifetime),
-        scopes: tokens
-            .scopes()
-            .map(|scopes| scopes.iter().map(|scope| printable(scope)).collect()),
+        scopes: tokens.scopes().map(|scopes| {
+            let scopes = scopes.iter().map(|scope| printable(scope));
+            scopes.filter(|scope| !scope.is_empty()).collect()
+        }),
         id_token: tokens
             .extra_fields()
             .id_token()
