@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
@@ -21,7 +22,8 @@ pub enum Target {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    Passing,
+    /// For the so many-th time: a connection that slept while it was cut and mended knows by it.
+    Passing(u64),
     /// Connections are closed as soon as they come.
     Cut,
     /// Connections are taken, and nothing comes through.
@@ -46,6 +48,7 @@ pub enum Cut {
 pub struct Proxy {
     /// Where it is reached.
     pub address: SocketAddr,
+    mended: AtomicU64,
     mode: Arc<watch::Sender<Mode>>,
     cut: Arc<Mutex<Option<Cut>>>,
 }
@@ -70,7 +73,7 @@ impl Proxy {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let (mode, modes) = watch::channel(Mode::Passing);
+        let (mode, modes) = watch::channel(Mode::Passing(0));
         let (mode, cut) = (Arc::new(mode), Arc::default());
         let line = Line {
             mode: Arc::downgrade(&mode),
@@ -83,7 +86,12 @@ impl Proxy {
                 .unwrap();
             runtime.block_on(listen(listener, target, modes, line));
         });
-        Self { address, mode, cut }
+        Self {
+            address,
+            mended: AtomicU64::new(0),
+            mode,
+            cut,
+        }
     }
 
     /// Closes all connections, and new ones as they come.
@@ -110,7 +118,13 @@ impl Proxy {
     /// Passes everything on again that comes over new connections.
     pub fn mend(&self) {
         self.cut.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.mode.send_replace(Mode::Passing);
+        self.mode.send_if_modified(|mode| {
+            let is_passing = matches!(mode, Mode::Passing(_));
+            if !is_passing {
+                *mode = Mode::Passing(self.mended.fetch_add(1, Ordering::Relaxed) + 1);
+            }
+            !is_passing
+        });
     }
 }
 
@@ -177,11 +191,11 @@ async fn carry(client: TcpStream, target: Target, mut modes: watch::Receiver<Mod
     match (mode, target) {
         (Mode::Cut, _) => {}
         (Mode::Silent, _) => until_cut(&mut modes).await,
-        (Mode::Passing, Target::Tcp(address)) => {
-            pass(client, TcpStream::connect(address).await, modes, line).await;
+        (Mode::Passing(_), Target::Tcp(address)) => {
+            pass(client, TcpStream::connect(address).await, mode, modes, line).await;
         }
-        (Mode::Passing, Target::Unix(path)) => {
-            pass(client, UnixStream::connect(path).await, modes, line).await;
+        (Mode::Passing(_), Target::Unix(path)) => {
+            pass(client, UnixStream::connect(path).await, mode, modes, line).await;
         }
     }
 }
@@ -189,6 +203,7 @@ async fn carry(client: TcpStream, target: Target, mut modes: watch::Receiver<Mod
 async fn pass(
     client: TcpStream,
     server: io::Result<impl AsyncRead + AsyncWrite + Unpin>,
+    mode: Mode,
     mut modes: watch::Receiver<Mode>,
     line: Line,
 ) {
@@ -206,7 +221,7 @@ async fn pass(
         let mut passing = std::pin::pin!(passing);
         tokio::select! {
             _ = &mut passing => return,
-            changed = modes.wait_for(|mode| *mode != Mode::Passing) => changed.map(|mode| *mode).ok(),
+            changed = modes.wait_for(|now| *now != mode) => changed.map(|mode| *mode).ok(),
         }
     };
     if changed == Some(Mode::Silent) {
