@@ -170,7 +170,7 @@ impl<'c> AsyncHttpClient<'c> for Answered<'_> {
     fn call(&'c self, _: HttpRequest) -> Self::Future {
         let taken = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (status, body) = taken.unwrap_or_default();
-        let (status, body) = self.wire.straighten(status, body);
+        let (status, body) = self.wire.straighten(status, &body);
         let response = http::Response::builder()
             .status(status)
             .header(http::header::CONTENT_TYPE, "application/json");
@@ -195,8 +195,8 @@ pub fn answer(data: &[u8]) {
     };
     let settings = settings();
     let wire = Wire::new(outgoing(), &settings, true);
-    let (first, straight) = wire.straighten(status, body.to_vec());
-    let twice = wire.straighten(first, straight.clone());
+    let (first, straight) = wire.straighten(status, body);
+    let twice = wire.straighten(first, &straight);
     // A number with many digits may come out of the JSON library as the one next to it.
     if !has_fraction(&straight) {
         assert_eq!(twice, (first, straight), "what is straight becomes another");

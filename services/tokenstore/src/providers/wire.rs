@@ -77,7 +77,7 @@ impl<'a> Wire<'a> {
             .request(head.method, url)
             .map_err(|error| Unreachable::because(error.to_string()))?;
         let (status, body) = receive(request.headers(head.headers).body(body)).await?;
-        let (status, body) = self.straighten(status, body);
+        let (status, body) = self.straighten(status, &body);
         http::Response::builder()
             .status(status)
             .header(http::header::CONTENT_TYPE, "application/json")
@@ -87,8 +87,8 @@ impl<'a> Wire<'a> {
 
     /// What providers do differently: errors with status 200, numbers as texts, commas between scopes,
     /// empty members, a missing token type.
-    pub(crate) fn straighten(&self, status: StatusCode, body: Vec<u8>) -> (StatusCode, Vec<u8>) {
-        let Ok(Value::Object(mut members)) = serde_json::from_slice(&body) else {
+    pub(crate) fn straighten(&self, status: StatusCode, body: &[u8]) -> (StatusCode, Vec<u8>) {
+        let Ok(Value::Object(mut members)) = serde_json::from_slice(body) else {
             // The library would take an object with something behind it, as it stands.
             return (status, b"null".to_vec());
         };
