@@ -447,13 +447,7 @@ async fn when_the_host_in_use_falls_silent_another_takes_over() {
     let reader = opened.reader();
     reader.client().await.unwrap();
     drop(opened.client().await.unwrap());
-    let observer = database.connect("public").await;
-    connections(&observer, 2).await;
-    let watching = tokio::spawn({
-        let opened = opened.clone();
-        async move { opened.watch().await }
-    });
-    connections(&observer, 3).await;
+    let watching = watching(&database, &opened).await;
     first.silence();
     eventually("the reader is connected to the other", async || {
         let client = reader.client().await.ok()?;
@@ -478,14 +472,14 @@ async fn who_waits_for_a_host_that_hangs_gets_an_error_when_another_takes_over()
     let settings = [&url, "connect_timeout=1s", "outage_exit=never", "pool_size=1"];
     let opened = open(&settings).await.unwrap();
     let held = opened.client().await.unwrap();
-    let watching = tokio::spawn({
-        let opened = opened.clone();
-        async move { opened.watch().await }
-    });
-    connections(&database.connect("public").await, 2).await;
+    let watching = watching(&database, &opened).await;
     first.silence();
-    let waiting = tokio::time::timeout(Duration::from_secs(10), held.batch_execute("SELECT 1"));
-    let error = Error::from(waiting.await.unwrap().unwrap_err());
+    let mut waiting = std::pin::pin!(held.batch_execute("SELECT 1"));
+    // Not the network ends it: the host only says nothing.
+    let patience = Duration::from_secs(1);
+    tokio::time::timeout(patience, &mut waiting).await.unwrap_err();
+    let waited = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+    let error = Error::from(waited.unwrap().unwrap_err());
     assert_eq!(error.kind(), &ErrorKind::Unavailable);
     // The pool's only place is free again.
     drop(held);
@@ -499,15 +493,22 @@ async fn who_waits_for_a_host_that_hangs_gets_an_error_when_another_takes_over()
     watching.abort();
 }
 
-/// Returns when so many connections of the service are open.
-async fn connections(observer: &Client, count: i64) {
-    eventually("connections are open", async || {
-        let sql = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND application_name = 'test'";
-        let open: i64 = observer.query_one(sql, &[]).await.unwrap().get(0);
-        (open == count).then_some(())
+/// Has `opened` watch Postgres; returns when it has got its first answer.
+async fn watching(database: &TestDatabase, opened: &Database) -> tokio::task::JoinHandle<Failure> {
+    let watching = tokio::spawn({
+        let opened = opened.clone();
+        async move { opened.watch().await }
+    });
+    let observer = database.connect("public").await;
+    eventually("it has been answered", async || {
+        // What it asks is an empty statement.
+        let sql = "SELECT FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = 'test'
+                     AND state = 'idle' AND query = '' AND query_start IS NOT NULL";
+        observer.query_opt(sql, &[]).await.unwrap().map(drop)
     })
     .await;
+    watching
 }
 
 async fn answers(client: &Client) -> Option<()> {

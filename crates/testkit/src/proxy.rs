@@ -155,6 +155,12 @@ impl Line {
         Some(passed)
     }
 
+    /// Whether it went silent, also when the connection has not been told yet.
+    fn is_silent(&self) -> bool {
+        let mode = self.mode.upgrade();
+        mode.is_some_and(|mode| *mode.borrow() == Mode::Silent)
+    }
+
     fn cut(&self) {
         if let Some(mode) = self.mode.upgrade() {
             mode.send_replace(Mode::Cut);
@@ -210,19 +216,18 @@ async fn pass(
     let Ok(server) = server else { return };
     let (from_client, to_client) = split(client);
     let (from_server, to_server) = split(server);
-    let changed = {
-        let is_asked = Mutex::new(false);
-        let passing = async {
-            tokio::try_join!(
-                forward(from_client, to_server, Side::Client, &line, &is_asked),
-                forward(from_server, to_client, Side::Server, &line, &is_asked),
-            )
-        };
-        let mut passing = std::pin::pin!(passing);
-        tokio::select! {
-            _ = &mut passing => return,
-            changed = modes.wait_for(|now| *now != mode) => changed.map(|mode| *mode).ok(),
-        }
+    let is_asked = Mutex::new(false);
+    let passing = async {
+        tokio::try_join!(
+            forward(from_client, to_server, Side::Client, &line, &is_asked),
+            forward(from_server, to_client, Side::Server, &line, &is_asked),
+        )
+    };
+    // It owns both ends: they are open as long as it is there, also when it does nothing any more.
+    let mut passing = std::pin::pin!(passing);
+    let changed = tokio::select! {
+        _ = &mut passing => return,
+        changed = modes.wait_for(|now| *now != mode) => changed.map(|mode| *mode).ok(),
     };
     if changed == Some(Mode::Silent) {
         until_cut(&mut modes).await;
@@ -240,6 +245,9 @@ async fn forward(
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut buffer).await?;
+        if line.is_silent() {
+            std::future::pending::<()>().await;
+        }
         if read == 0 {
             return to.shutdown().await;
         }
@@ -256,4 +264,27 @@ async fn forward(
 /// Also when the proxy is dropped.
 async fn until_cut(modes: &mut watch::Receiver<Mode>) {
     drop(modes.wait_for(|mode| *mode == Mode::Cut).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_network_keeps_its_connections_open_and_a_cut_one_closes_them() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy::start(Target::Tcp(server.local_addr().unwrap().to_string()));
+        let mut client = TcpStream::connect(proxy.address).await.unwrap();
+        let (mut served, _) = server.accept().await.unwrap();
+        served.write_all(b"a").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'a');
+        proxy.silence();
+        served.write_all(b"b").await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_millis(200), client.read_u8()).await;
+        heard.unwrap_err();
+        proxy.cut();
+        client.read_u8().await.unwrap_err();
+    }
 }
