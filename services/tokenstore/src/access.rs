@@ -5,6 +5,7 @@
 //! something by the power of the cookie must come from one of our own pages.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
@@ -77,7 +78,7 @@ pub struct Caller {
     /// Who.
     pub person: Person,
     /// What is known of them.
-    pub profile: Profile,
+    pub profile: Arc<Profile>,
     /// How we know.
     pub by: By,
     /// From where.
@@ -219,7 +220,10 @@ pub async fn identify(request: &HttpRequest) -> Result<Option<Caller>, Problem> 
     }))
 }
 
-async fn by_header(request: &HttpRequest, state: &State) -> Result<Option<(Person, Profile, By)>, Problem> {
+async fn by_header(
+    request: &HttpRequest,
+    state: &State,
+) -> Result<Option<(Person, Arc<Profile>, By)>, Problem> {
     let Some((scheme, text)) = credentials(request) else {
         return Ok(None);
     };

@@ -4,6 +4,8 @@ pub mod api;
 pub mod model;
 pub mod store;
 
+use std::sync::Arc;
+
 use identity_core::crypto::token::PlainToken;
 use identity_core::db::Error;
 
@@ -20,7 +22,7 @@ const LONGEST: usize = 64;
 ///
 /// # Errors
 /// What Postgres says.
-pub async fn verify(state: &State, text: &str) -> Result<Option<(Person, Profile, By)>, Error> {
+pub async fn verify(state: &State, text: &str) -> Result<Option<(Person, Arc<Profile>, By)>, Error> {
     if !text.starts_with(PREFIX) || text.len() > LONGEST {
         return Ok(None);
     }

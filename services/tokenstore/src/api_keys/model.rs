@@ -1,5 +1,6 @@
 //! An API key, and what can be asked of a new one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use identity_core::config::values::Span;
@@ -38,7 +39,7 @@ pub struct Listed {
 pub struct Found {
     pub person: Person,
     pub id: Uuid,
-    pub profile: Profile,
+    pub profile: Arc<Profile>,
     pub expires_at: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
 }

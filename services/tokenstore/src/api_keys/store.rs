@@ -1,5 +1,7 @@
 //! API keys in Postgres.
 
+use std::sync::Arc;
+
 use identity_core::crypto::token::TokenDigest;
 use identity_core::db::tokio_postgres::Row;
 use identity_core::db::{Client, Error, GenericClient, Lookup};
@@ -70,7 +72,9 @@ fn found(row: &Row) -> Result<Found, Error> {
             subject: row.try_get("subject")?,
         },
         id: row.try_get("id")?,
-        profile: serde_json::from_value(profile).map_err(|error| Error::corrupt(error.to_string()))?,
+        profile: serde_json::from_value(profile)
+            .map(Arc::new)
+            .map_err(|error| Error::corrupt(error.to_string()))?,
         expires_at: row.try_get("expires_at")?,
         last_used_at: row.try_get("last_used_at")?,
     })

@@ -18,6 +18,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Beyond so many different ones it is only said that there were more: Postgres must be gone for long.
 const MOST: usize = 10_000;
 
+/// So many are written by one statement.
+const AT_ONCE: usize = 1000;
+
 type Known = (Person, String, &'static str, Option<IpAddr>);
 
 /// The uses of tokens of one instance. Clones share them.
@@ -71,22 +74,29 @@ impl Recorder {
         }
     }
 
+    /// Writes `left`, and takes from it what is written.
     async fn insert(database: &Database, left: &mut Vec<(Known, (Timestamp, i32))>) -> Result<(), Error> {
         let client = database.client().await?;
-        while let Some(((person, provider, by, address), (at, times))) = left.last().cloned() {
-            let entry = Entry {
-                at,
-                person,
-                action: Action::Used,
-                provider: Some(provider),
-                by,
-                address,
-                times,
-                detail: None,
-            };
-            store::insert(&client, &entry).await?;
-            left.pop();
+        while !left.is_empty() {
+            let rest = left.len().saturating_sub(AT_ONCE);
+            let part = left.get(rest..).unwrap_or_default();
+            let entries: Vec<_> = part.iter().map(entry).collect();
+            store::insert_all(&client, &entries).await?;
+            left.truncate(rest);
         }
         Ok(())
+    }
+}
+
+fn entry(((person, provider, by, address), (at, times)): &(Known, (Timestamp, i32))) -> Entry {
+    Entry {
+        at: *at,
+        person: person.clone(),
+        action: Action::Used,
+        provider: Some(provider.clone()),
+        by,
+        address: *address,
+        times: *times,
+        detail: None,
     }
 }

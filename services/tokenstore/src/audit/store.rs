@@ -8,28 +8,37 @@ use super::Entry;
 
 /// Notes `entry`.
 pub async fn insert(client: &impl GenericClient, entry: &Entry) -> Result<(), Error> {
+    insert_all(client, std::slice::from_ref(entry)).await
+}
+
+/// Notes `entries`, all or none.
+pub async fn insert_all(client: &impl GenericClient, entries: &[Entry]) -> Result<(), Error> {
     let sql = "INSERT INTO audit (at, id, issuer, subject, action, provider, by, address, times, detail)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+               SELECT * FROM unnest($1::timestamptz[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
+                                    $7::text[], $8::text[], $9::int[], $10::text[])";
     let statement = client.prepare_cached(sql).await?;
-    let address = entry.address.map(|address| address.to_string());
     client
         .execute(
             &statement,
             &[
-                &entry.at,
-                &random::uuid(),
-                &entry.person.issuer,
-                &entry.person.subject,
-                &entry.action.as_str(),
-                &entry.provider,
-                &entry.by,
-                &address,
-                &entry.times,
-                &entry.detail,
+                &column(entries, |entry| entry.at),
+                &column(entries, |_| random::uuid()),
+                &column(entries, |entry| entry.person.issuer.as_str()),
+                &column(entries, |entry| entry.person.subject.as_str()),
+                &column(entries, |entry| entry.action.as_str()),
+                &column(entries, |entry| entry.provider.as_deref()),
+                &column(entries, |entry| entry.by),
+                &column(entries, |entry| entry.address.map(|address| address.to_string())),
+                &column(entries, |entry| entry.times),
+                &column(entries, |entry| entry.detail.as_deref()),
             ],
         )
         .await?;
     Ok(())
+}
+
+fn column<'a, T>(entries: &'a [Entry], member: impl Fn(&'a Entry) -> T) -> Vec<T> {
+    entries.iter().map(member).collect()
 }
 
 /// Forgets what is older than `before`.

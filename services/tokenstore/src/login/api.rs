@@ -1,5 +1,7 @@
 //! `/api/oidc`: signing in and out with a browser. `/api/whoami`: who is signed in.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -203,7 +205,7 @@ async fn begin_session(
     let secret = sessions::insert(&transaction, &state.keys, &session, now).await?;
     let caller = Caller {
         person: person.clone(),
-        profile: Profile::default(),
+        profile: Arc::default(),
         by: By::Session(secret.clone()),
         address: identity_core::http::client::address_of(request),
     };
@@ -301,6 +303,6 @@ pub struct WhoAmI {
 pub async fn whoami(caller: Caller) -> HttpResponse {
     HttpResponse::Ok().json(WhoAmI {
         id: caller.person.subject,
-        profile: caller.profile,
+        profile: Arc::unwrap_or_clone(caller.profile),
     })
 }

@@ -1,7 +1,7 @@
 //! Bearer tokens of the login provider: its signature, its issuer, for us, at this time (RFC 7519, RFC 8725).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use identity_core::crypto::issuer::{Issuers, Settings};
 use identity_core::http::Problem;
@@ -20,13 +20,13 @@ const REMEMBERED_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// The tokens that a worker has verified, by their digests.
 #[derive(Debug, Default)]
-pub struct Remembered(Mutex<HashMap<[u8; 32], (Person, Profile, Timestamp)>>);
+pub struct Remembered(Mutex<HashMap<[u8; 32], (Person, Arc<Profile>, Timestamp)>>);
 
 /// Whose token it is; none where it is not good.
 ///
 /// # Errors
 /// 503 where the login provider cannot be asked for its keys.
-pub async fn verify(state: &State, token: &str) -> Result<Option<(Person, Profile)>, Problem> {
+pub async fn verify(state: &State, token: &str) -> Result<Option<(Person, Arc<Profile>)>, Problem> {
     let now = state.clock.now();
     let digest: [u8; 32] = Sha256::digest(token).into();
     if let Some(known) = state.remembered.find(&digest, now) {
@@ -58,7 +58,7 @@ pub async fn verify(state: &State, token: &str) -> Result<Option<(Person, Profil
         members.insert("iat".to_owned(), claims.issued_at.as_second().into());
         members.insert("exp".to_owned(), claims.expires_at.as_second().into());
     }
-    let profile = Profile::of_claims(all, None);
+    let profile = Arc::new(Profile::of_claims(all, None));
     let until = claims.expires_at.min(now + REMEMBERED_FOR);
     state
         .remembered
@@ -82,13 +82,13 @@ async fn issuers(state: &State, now: Timestamp) -> Result<&Issuers, Problem> {
 }
 
 impl Remembered {
-    fn find(&self, digest: &[u8; 32], now: Timestamp) -> Option<(Person, Profile)> {
+    fn find(&self, digest: &[u8; 32], now: Timestamp) -> Option<(Person, Arc<Profile>)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (person, profile, until) = all.get(digest)?;
         (*until > now).then(|| (person.clone(), profile.clone()))
     }
 
-    fn insert(&self, digest: [u8; 32], known: (Person, Profile, Timestamp)) {
+    fn insert(&self, digest: [u8; 32], known: (Person, Arc<Profile>, Timestamp)) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST_REMEMBERED {
             all.clear();

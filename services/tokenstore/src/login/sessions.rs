@@ -1,5 +1,6 @@
 //! Browsers that are signed in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use identity_core::crypto::fernet::Keys;
@@ -59,7 +60,7 @@ pub async fn insert(
 }
 
 /// Whose session it is; none where it is over.
-pub async fn find(state: &State, secret: &PlainToken) -> Result<Option<(Person, Profile)>, Error> {
+pub async fn find(state: &State, secret: &PlainToken) -> Result<Option<(Person, Arc<Profile>)>, Error> {
     let client = state.reader.client().await?;
     let now = state.clock.now();
     let config::Session { idle, lifetime } = state.session;
@@ -74,7 +75,8 @@ pub async fn find(state: &State, secret: &PlainToken) -> Result<Option<(Person, 
         return Ok(None);
     };
     let profile: serde_json::Value = row.try_get("profile")?;
-    let profile = serde_json::from_value(profile).map_err(|error| Error::corrupt(error.to_string()))?;
+    let profile: Profile =
+        serde_json::from_value(profile).map_err(|error| Error::corrupt(error.to_string()))?;
     let seen: Timestamp = row.try_get("last_seen_at")?;
     if seen + NOTED_EVERY.min(idle / 4) < now {
         let note = "UPDATE sessions SET last_seen_at = $2 WHERE digest = $1";
@@ -84,7 +86,7 @@ pub async fn find(state: &State, secret: &PlainToken) -> Result<Option<(Person, 
         issuer: row.try_get("issuer")?,
         subject: row.try_get("subject")?,
     };
-    Ok(Some((person, profile)))
+    Ok(Some((person, Arc::new(profile))))
 }
 
 /// Ends a session and gives its ID token, encrypted.
