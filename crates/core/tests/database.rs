@@ -474,13 +474,15 @@ async fn who_waits_for_a_host_that_hangs_gets_an_error_when_another_takes_over()
     let held = opened.client().await.unwrap();
     let watching = watching(&database, &opened).await;
     first.silence();
-    let mut waiting = std::pin::pin!(held.batch_execute("SELECT 1"));
-    // Not the network ends it: the host only says nothing.
-    let patience = Duration::from_secs(1);
-    tokio::time::timeout(patience, &mut waiting).await.unwrap_err();
-    let waited = tokio::time::timeout(Duration::from_secs(10), waiting).await;
-    let error = Error::from(waited.unwrap().unwrap_err());
-    assert_eq!(error.kind(), &ErrorKind::Unavailable);
+    {
+        let mut waiting = std::pin::pin!(held.batch_execute("SELECT 1"));
+        // Not the network ends it: the host only says nothing.
+        let patience = Duration::from_secs(1);
+        tokio::time::timeout(patience, &mut waiting).await.unwrap_err();
+        let waited = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+        let error = Error::from(waited.unwrap().unwrap_err());
+        assert_eq!(error.kind(), &ErrorKind::Unavailable);
+    }
     // The pool's only place is free again.
     drop(held);
     opened

@@ -68,11 +68,8 @@ impl<L: Lookup> Work for Finding<L> {
     async fn do_all(&self, asked: Vec<L::Key>) -> Vec<Answer<L>> {
         let keys: HashSet<_> = asked.iter().collect();
         let keys: Vec<L::Key> = keys.into_iter().cloned().collect();
-        let found = match self.reader.client().await {
-            Ok(client) => L::find(&client, &keys).await,
-            Err(error) => Err(error),
-        };
-        match found {
+        let find = async { L::find(&*self.reader.client().await?, &keys).await };
+        match self.reader.while_reachable(find).await {
             Ok(found) => {
                 let found: HashMap<_, _> = found
                     .into_iter()

@@ -91,9 +91,21 @@ impl Database {
     /// within `connect_timeout`.
     pub async fn client(&self) -> Result<Client, Error> {
         if self.outage.is_on() {
-            return Err(Error::unavailable("Postgres is known to be out of reach"));
+            return Err(out_of_reach());
         }
         Ok(self.pool.get().await?)
+    }
+
+    /// What comes of `work`, for which others wait. It is given up as soon as Postgres is known to be out of reach, and not
+    /// begun where it is: who waits behind it would wait for nothing.
+    ///
+    /// # Errors
+    /// [`super::ErrorKind::Unavailable`] then, and what the work says.
+    pub async fn while_reachable<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        tokio::select! {
+            done = work => done,
+            () = self.outage.begins() => Err(out_of_reach()),
+        }
     }
 
     /// The shared connection of one worker, opened at its first use.
@@ -202,7 +214,7 @@ impl Reader {
             ..
         } = &self.database;
         if outage.is_on() {
-            return Err(Error::unavailable("Postgres is known to be out of reach"));
+            return Err(out_of_reach());
         }
         let mut shared = self.shared.lock().await;
         if let Some(client) = &*shared
@@ -220,4 +232,16 @@ impl Reader {
         *shared = Some(client.clone());
         Ok(client)
     }
+
+    /// As [`Database::while_reachable`].
+    ///
+    /// # Errors
+    /// Its.
+    pub async fn while_reachable<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.database.while_reachable(work).await
+    }
+}
+
+fn out_of_reach() -> Error {
+    Error::unavailable("Postgres is known to be out of reach")
 }

@@ -33,6 +33,7 @@ pub(super) struct Outage(Arc<State>);
 struct State {
     on: AtomicBool,
     last: Mutex<Option<std::time::Instant>>,
+    began: Notify,
     ended: Notify,
 }
 
@@ -45,6 +46,16 @@ impl Outage {
     pub(super) fn was_after(&self, moment: std::time::Instant) -> bool {
         let last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_some_and(|last| last > moment)
+    }
+
+    /// Returns when Postgres is out of reach; at once, where it is already.
+    pub(super) async fn begins(&self) {
+        let mut began = std::pin::pin!(self.0.began.notified());
+        // From here on it is told of every beginning, so that none falls between the look and the wait.
+        began.as_mut().enable();
+        if !self.is_on() {
+            began.await;
+        }
     }
 
     /// Returns when an outage that came after `moment` is over, and nothing is to be expected any more of
@@ -60,7 +71,9 @@ impl Outage {
 
     fn begin_or_go_on(&self) {
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::time::Instant::now());
-        self.0.on.store(true, Ordering::Relaxed);
+        if !self.0.on.swap(true, Ordering::Relaxed) {
+            self.0.began.notify_waiters();
+        }
     }
 
     fn end(&self) {

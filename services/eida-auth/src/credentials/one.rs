@@ -155,13 +155,11 @@ impl Work for Logins {
     type Answer = Option<Written>;
 
     async fn do_all(&self, asked: Vec<Asked>) -> Vec<Result<Option<Written>, Error>> {
-        let rows = match self.reader.client().await {
-            Ok(client) => write_all(&client, &self.writer, &asked, Some(PATIENCE))
-                .await
-                .map_err(Error::from),
-            Err(error) => Err(error),
+        let write = async {
+            let client = self.reader.client().await?;
+            Ok(write_all(&client, &self.writer, &asked, Some(PATIENCE)).await?)
         };
-        match rows {
+        match self.reader.while_reachable(write).await {
             Ok(rows) => rows.iter().map(|row| written(row).map(Some)).collect(),
             // Nobody knows whether they are written, or the database has too much to do already.
             Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {

@@ -2,15 +2,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use identity_core::clock::Clock;
 use identity_core::db::tokio_postgres::Client;
-use identity_testkit::{Process, TestService, eventually, output};
+use identity_testkit::{Process, TestDatabase, TestService, eventually, output};
 use reqwest::StatusCode;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use crate::EIDA;
 use crate::processes::{eida_at, printed};
-use crate::signer::{PATH, Signer, connect, count, digest, map, map_only, started};
+use crate::signer::{PATH, Signer, answer, connect, count, digest, login, map, map_only, started};
 
 type Asking = JoinHandle<(StatusCode, String)>;
 
@@ -400,4 +404,42 @@ async fn whoever_is_slower_gets_a_place_as_well() {
             "again and again"
         );
     }
+}
+
+#[tokio::test]
+async fn who_asks_behind_a_login_that_hangs_is_told_when_postgres_is_known_to_be_away() {
+    let signer = Signer::new();
+    let database = Arc::new(TestDatabase::empty().await);
+    let (network, url) = database.behind_proxy();
+    let url = format!("database.postgres.url={url}");
+    let keyring = signer.setting();
+    let settings = [
+        url.as_str(),
+        &keyring,
+        "server.workers=1",
+        "database.postgres.outage_exit=never",
+        "database.postgres.connect_timeout=1s",
+    ];
+    let eida = EIDA.start_on(database, &Clock::system(), &settings).await;
+    map(&connect(&eida).await, PATH, "Z3", 2015, 2022).await;
+    login(&eida, signer.token(&eida, PATH, 3600, "before")).await;
+    network.silence();
+    let token = |note: &str| signer.token(&eida, PATH, 3600, note);
+    let (hanging, behind) = (token("hanging"), token("behind"));
+    // A request may take 30 s. That Postgres is away is known within four.
+    let began = Instant::now();
+    let (hanging, behind) = tokio::join!(answer(&eida, hanging), answer(&eida, behind));
+    assert_eq!(hanging.0, StatusCode::SERVICE_UNAVAILABLE, "{}", hanging.1);
+    assert_eq!(behind.0, StatusCode::SERVICE_UNAVAILABLE, "{}", behind.1);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let asked = Instant::now();
+    let (status, _) = answer(&eida, token("later")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(asked.elapsed() < Duration::from_millis(900));
+    network.mend();
+    eventually("a login is given again", async || {
+        let (status, _) = answer(&eida, token("again")).await;
+        status.is_success().then_some(())
+    })
+    .await;
 }

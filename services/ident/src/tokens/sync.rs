@@ -41,8 +41,11 @@ pub async fn learn(
     authority: &Authority,
     clock: &Clock,
 ) -> Result<(), Error> {
-    let _turn = authority.turn().await;
-    read(database, keys, authority, clock).await
+    let read = async {
+        let _turn = authority.turn().await;
+        read(database, keys, authority, clock).await
+    };
+    database.while_reachable(read).await
 }
 
 /// Looks for the key of `token` where it is not known; not more often than once a second, since strangers name keys, too.
@@ -59,12 +62,15 @@ pub async fn look_for_key(
     if !authority.is_of_unknown_key(token) {
         return Ok(());
     }
-    // Who comes while another looks waits for what they find.
-    let _turn = authority.turn().await;
-    if authority.is_of_unknown_key(token) && authority.may_look(clock.now()) {
-        read(database, keys, authority, clock).await?;
-    }
-    Ok(())
+    let look = async {
+        // Who comes while another looks waits for what they find.
+        let _turn = authority.turn().await;
+        if authority.is_of_unknown_key(token) && authority.may_look(clock.now()) {
+            read(database, keys, authority, clock).await?;
+        }
+        Ok(())
+    };
+    database.while_reachable(look).await
 }
 
 async fn read(database: &Database, keys: &Keys, authority: &Authority, clock: &Clock) -> Result<(), Error> {

@@ -20,7 +20,10 @@ const REMEMBERED_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// The tokens that a worker has verified, by their digests.
 #[derive(Debug, Default)]
-pub struct Remembered(Mutex<HashMap<[u8; 32], (Person, Arc<Profile>, Timestamp)>>);
+pub struct Remembered(Mutex<HashMap<[u8; 32], Known>>);
+
+/// Whose token it is, and until when that holds.
+type Known = (Person, Arc<Profile>, Timestamp);
 
 /// Whose token it is; none where it is not good.
 ///
@@ -88,7 +91,7 @@ impl Remembered {
         (*until > now).then(|| (person.clone(), profile.clone()))
     }
 
-    fn insert(&self, digest: [u8; 32], known: (Person, Arc<Profile>, Timestamp)) {
+    fn insert(&self, digest: [u8; 32], known: Known) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST_REMEMBERED {
             all.clear();
