@@ -32,6 +32,8 @@ pub struct Received {
     /// Its headers, names in lower case.
     pub headers: Vec<(String, String)>,
     /// Its body as it came.
+    pub bytes: Vec<u8>,
+    /// Its body as text, with signs in place of what is none.
     pub body: String,
     /// What was answered.
     pub status: u16,
@@ -144,7 +146,7 @@ impl Drop for Receiver {
     }
 }
 
-async fn receive(shared: web::Data<Shared>, request: HttpRequest, body: String) -> HttpResponse {
+async fn receive(shared: web::Data<Shared>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
     let text = |value: &actix_web::http::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let headers = request
         .headers()
@@ -155,7 +157,8 @@ async fn receive(shared: web::Data<Shared>, request: HttpRequest, body: String) 
         method: request.method().to_string(),
         path: request.path().to_owned(),
         headers,
-        body,
+        body: String::from_utf8_lossy(&body).into_owned(),
+        bytes: body.into(),
         status: 0,
     };
     let behaviour = shared.decide.lock().unwrap_or_else(PoisonError::into_inner)(&received);

@@ -21,6 +21,8 @@ pub struct Client {
     pub address: Option<IpAddr>,
     /// The request's id: the trusted proxy's, or made by us.
     pub request_id: String,
+    /// Whether a trusted proxy passed the request on.
+    pub is_behind_proxy: bool,
 }
 
 /// The address of the client that sent `request`, as the guard found it.
@@ -50,6 +52,7 @@ impl Client {
                 peer
             },
             request_id: given_id.map_or_else(|| random::uuid().to_string(), ToOwned::to_owned),
+            is_behind_proxy: believed,
         }
     }
 }

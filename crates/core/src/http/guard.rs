@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -13,6 +14,7 @@ use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 use futures_util::FutureExt;
+use opentelemetry::Context;
 use tracing::Instrument;
 
 use super::Problem;
@@ -24,6 +26,7 @@ use super::problem::Form;
 use crate::config::values::Range;
 use crate::crypto::password::Hasher;
 use crate::metrics::Metrics;
+use crate::telemetry::traces::{Answered, Traces};
 
 /// What the guard of a service knows.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ pub struct Guard {
     pub https: bool,
     /// Where requests are counted.
     pub metrics: Metrics,
+    /// Where their spans go, if anywhere.
+    pub traces: Option<Arc<Traces>>,
     /// What hashes passwords, and leaves room for other requests.
     pub hasher: Option<Hasher>,
     /// Whether the server is about to stop.
@@ -66,6 +71,8 @@ pub async fn guard(
     request.extensions_mut().insert(client.clone());
     request.extensions_mut().insert(receiving.clone());
     let method = known(request.method());
+    let traces = guard.traces.as_ref();
+    let caller = traces.map(|traces| traces.caller(&client, request.headers()));
     let span = tracing::info_span!("request", id = client.request_id);
 
     let handled = Hasher::beside(guard.hasher.as_ref(), next.call(request));
@@ -80,7 +87,7 @@ pub async fn guard(
             let route = answer.request().match_pattern().unwrap_or_else(|| "-".to_owned());
             guard.protect(answer.headers_mut(), &client);
             guard.part(answer.response_mut());
-            guard.report(method, &route, answer.status(), started, &client);
+            guard.report(method, &route, answer.status(), started, &client, caller.as_ref());
             return Ok(answer);
         }
         Ok(Ok(Err(error))) => Problem::new(
@@ -96,7 +103,7 @@ pub async fn guard(
     let mut answer = guard.show(&problem, &client);
     guard.protect(answer.headers_mut(), &client);
     guard.part(&mut answer);
-    guard.report(method, "-", problem.status(), started, &client);
+    guard.report(method, "-", problem.status(), started, &client, caller.as_ref());
     Err(InternalError::from_response(problem, answer).into())
 }
 
@@ -167,8 +174,26 @@ impl Guard {
         }
     }
 
-    fn report(&self, method: &str, route: &str, status: StatusCode, started: Instant, client: &Client) {
+    fn report(
+        &self,
+        method: &'static str,
+        route: &str,
+        status: StatusCode,
+        started: Instant,
+        client: &Client,
+        caller: Option<&Context>,
+    ) {
         let took = started.elapsed();
+        if let (Some(traces), Some(caller)) = (&self.traces, caller) {
+            traces.note(&Answered {
+                method,
+                route: (route != "-").then_some(route),
+                status: status.as_u16(),
+                took,
+                client,
+                caller,
+            });
+        }
         self.metrics
             .answered(method, route, status.as_u16(), took.as_secs_f64());
         tracing::info!(

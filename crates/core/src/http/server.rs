@@ -24,6 +24,7 @@ use crate::db::Database;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::runtime::{Runtime, Stop};
+use crate::telemetry::traces::Traces;
 
 /// What a service serves with.
 #[derive(Debug)]
@@ -74,10 +75,16 @@ where
     let metrics_server = metrics_server(base, &service.metrics, &stop)?;
     let mut databases = vec![service.database.clone()];
     databases.extend(others.iter().map(|(_, database)| database.clone()));
-    let server = main_server(&base.server, service, others, listener, &stop, routes)?;
-    if base.telemetry.otlp_endpoint.is_some() {
-        tracing::warn!("telemetry.otlp_endpoint is set, but traces are not exported yet");
-    }
+    let traces = traces(base, &service)?;
+    let server = main_server(
+        &base.server,
+        service,
+        others,
+        listener,
+        &stop,
+        traces.clone(),
+        routes,
+    )?;
     tracing::info!(%address, "listening");
     let handles: Vec<ServerHandle> = [Some(&server), metrics_server.as_ref()]
         .into_iter()
@@ -97,7 +104,7 @@ where
     };
     let watching = databases.iter().map(|database| Box::pin(database.watch()));
     let watching = futures_util::future::select_all(watching);
-    tokio::select! {
+    let ended = tokio::select! {
         ended = serving => ended.map_err(|error| Failure::because("serving", error)),
         (failure, ..) = watching => {
             for handle in handles {
@@ -105,7 +112,18 @@ where
             }
             Err(failure)
         }
+    };
+    if let Some(traces) = traces {
+        traces.end().await;
     }
+    ended
+}
+
+fn traces(base: &Base, service: &Service) -> Result<Option<Arc<Traces>>, Failure> {
+    let endpoint = base.telemetry.otlp_endpoint.as_ref();
+    endpoint
+        .map(|endpoint| Traces::start(&service.openapi.info.title, endpoint).map(Arc::new))
+        .transpose()
 }
 
 fn main_server<R>(
@@ -114,6 +132,7 @@ fn main_server<R>(
     others: Vec<(&'static str, Database)>,
     listener: TcpListener,
     stop: &Stop,
+    traces: Option<Arc<Traces>>,
     routes: R,
 ) -> Result<Server, Failure>
 where
@@ -131,6 +150,7 @@ where
                 .as_ref()
                 .is_some_and(|url| url.scheme() == "https"),
         metrics: service.metrics,
+        traces,
         hasher: service.hasher,
         leaving: leaving.clone(),
     });

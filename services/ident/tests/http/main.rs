@@ -35,6 +35,7 @@ mod requests;
 mod starts;
 mod token_attacks;
 mod tokens;
+mod traces;
 mod users;
 
 use ident::config::{Config, SCHEMA};

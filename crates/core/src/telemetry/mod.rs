@@ -1,4 +1,6 @@
-//! The log: where its lines go and in which form.
+//! The log: where its lines go and in which form. Traces beside it.
+
+pub mod traces;
 
 use std::io::IsTerminal;
 
