@@ -4,6 +4,7 @@
 //! `Authorization: Basic` with an API key as the password; the session's cookie. A request that changes
 //! something by the power of the cookie must come from one of our own pages.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -220,6 +221,19 @@ pub async fn identify(request: &HttpRequest) -> Result<Option<Caller>, Problem> 
     }))
 }
 
+/// What a request presents as an API key: a bearer that looks like one, or the password of HTTP Basic (RFC 7617). The
+/// name there does not matter: the key knows whose it is.
+#[must_use]
+pub fn api_key(request: &HttpRequest) -> Option<Cow<'_, str>> {
+    let (scheme, text) = credentials(request)?;
+    if scheme.eq_ignore_ascii_case("Basic") {
+        let pair = String::from_utf8(BASE64.decode(text.as_bytes()).ok()?).ok()?;
+        return pair.split_once(':').map(|(_, key)| Cow::Owned(key.to_owned()));
+    }
+    let is_key = scheme.eq_ignore_ascii_case("Bearer") && text.starts_with(api_keys::PREFIX);
+    is_key.then_some(Cow::Borrowed(text))
+}
+
 async fn by_header(
     request: &HttpRequest,
     state: &State,
@@ -227,20 +241,11 @@ async fn by_header(
     let Some((scheme, text)) = credentials(request) else {
         return Ok(None);
     };
-    if scheme.eq_ignore_ascii_case("Basic") {
-        // RFC 7617. The name does not matter: the key knows whose it is.
-        let decoded = BASE64.decode(text.as_bytes()).ok();
-        let pair = decoded.and_then(|pair| String::from_utf8(pair).ok());
-        let Some((_, key)) = pair.as_deref().and_then(|pair| pair.split_once(':')) else {
-            return Ok(None);
-        };
-        return Ok(api_keys::verify(state, key).await?);
+    if let Some(key) = api_key(request) {
+        return Ok(api_keys::verify(state, &key).await?);
     }
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Ok(None);
-    }
-    if text.starts_with(api_keys::PREFIX) {
-        return Ok(api_keys::verify(state, text).await?);
     }
     let verified = login::bearer::verify(state, text).await?;
     Ok(verified.map(|(person, profile)| (person, profile, By::Bearer)))

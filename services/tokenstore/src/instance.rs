@@ -187,9 +187,9 @@ fn routes(config: &mut web::ServiceConfig, shared: &Shared) {
     pages::routes(config);
     let scope = web::scope("")
         .wrap(from_fn(crate::around::around))
-        .configure(login::api::routes)
         .configure(api_keys::api::routes)
         .configure(links::api::routes)
+        .configure(login::api::routes)
         .configure(page::routes)
         .default_service(route::nothing_here());
     config.service(scope);

@@ -20,6 +20,7 @@ use crate::audit::Recorder;
 use crate::config;
 use crate::cookies::Cookies;
 use crate::links::Refresher;
+use crate::links::asking::LinkedKeys;
 use crate::links::store::ByKey;
 use crate::login::bearer::Remembered;
 use crate::outbox::Outbox;
@@ -99,6 +100,8 @@ pub struct State {
     pub(crate) links: Gathered<ByKey>,
     /// API keys, in the same way.
     pub(crate) api_keys: Gathered<ByDigest>,
+    /// API keys with their owners' links, in the same way.
+    pub(crate) linked_keys: Gathered<LinkedKeys>,
     /// Bearer tokens that this worker has verified.
     pub(crate) remembered: Remembered,
 }
@@ -137,6 +140,7 @@ impl State {
         Self {
             links: Gathered::new(&reader),
             api_keys: Gathered::new(&reader),
+            linked_keys: Gathered::new(&reader),
             reader,
             shared: shared.clone(),
             remembered: Remembered::default(),

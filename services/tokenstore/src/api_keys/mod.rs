@@ -6,11 +6,12 @@ pub mod store;
 
 use std::sync::Arc;
 
-use identity_core::crypto::token::PlainToken;
+use identity_core::crypto::token::{PlainToken, TokenDigest};
 use identity_core::db::Error;
 
 use crate::access::{By, Person, Profile};
 use crate::state::State;
+use model::Found;
 
 /// With what every key begins.
 pub const PREFIX: &str = "tsk_";
@@ -23,21 +24,36 @@ const LONGEST: usize = 64;
 /// # Errors
 /// What Postgres says.
 pub async fn verify(state: &State, text: &str) -> Result<Option<(Person, Arc<Profile>, By)>, Error> {
-    if !text.starts_with(PREFIX) || text.len() > LONGEST {
-        return Ok(None);
-    }
-    let now = state.clock.now();
-    let digest = PlainToken::presented(text).digest();
-    let found = state.api_keys.find(digest.as_str().to_owned()).await?;
-    let Some(found) = found.filter(|found| found.expires_at.is_none_or(|end| end > now)) else {
+    let Some(digest) = digest_of(text) else {
         return Ok(None);
     };
+    match state.api_keys.find(digest.as_str().to_owned()).await? {
+        Some(found) => accept(state, &found).await,
+        None => Ok(None),
+    }
+}
+
+/// The digest by which a key is known; none for a text that can be none.
+#[must_use]
+pub fn digest_of(text: &str) -> Option<TokenDigest> {
+    (text.starts_with(PREFIX) && text.len() <= LONGEST).then(|| PlainToken::presented(text).digest())
+}
+
+/// Whose the key is that was found, and notes its use; none where it is over.
+///
+/// # Errors
+/// What Postgres says.
+pub async fn accept(state: &State, found: &Found) -> Result<Option<(Person, Arc<Profile>, By)>, Error> {
+    let now = state.clock.now();
+    if found.expires_at.is_some_and(|end| end <= now) {
+        return Ok(None);
+    }
     if found
         .last_used_at
         .is_none_or(|at| at + model::USE_NOTED_EVERY < now)
     {
         let client = state.reader.client().await?;
-        store::update_used(&*client, &found, now).await?;
+        store::update_used(&*client, found, now).await?;
     }
     let by = By::ApiKey(found.expires_at);
     Ok(Some((found.person.clone(), found.profile.clone(), by)))

@@ -64,7 +64,8 @@ impl Lookup for ByDigest {
     }
 }
 
-fn found(row: &Row) -> Result<Found, Error> {
+/// A row with the columns of a key.
+pub(crate) fn found(row: &Row) -> Result<Found, Error> {
     let profile: serde_json::Value = row.try_get("profile")?;
     Ok(Found {
         person: Person {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
+use super::asking::Asking;
 use super::authorize::{authorize, authorize_post, redirect_uri_of_provider};
 use super::model::{Fit, Link, LinkKey, Status, Token};
 use super::refresh::NoToken;
@@ -25,6 +26,12 @@ const LONGEST_TTL: u64 = 100 * 366 * 24 * 3600;
 /// Adds the paths.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
+        // First, since paths are tried in turn, and nothing is asked for as often.
+        .service(
+            web::resource("/api/v1.0/{provider}/token")
+                .route(route::get().to(token))
+                .default_service(route::only("GET, HEAD")),
+        )
         .service(
             web::resource("/api/v1.0/authorizations")
                 .route(route::get().to(authorizations))
@@ -39,11 +46,6 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(
             web::resource("/api/v1.0/{provider}/redirect_uri")
                 .route(route::get().to(redirect_uri_of_provider))
-                .default_service(route::only("GET, HEAD")),
-        )
-        .service(
-            web::resource("/api/v1.0/{provider}/token")
-                .route(route::get().to(token))
                 .default_service(route::only("GET, HEAD")),
         )
         .service(
@@ -188,12 +190,15 @@ impl Granted {
     (status = 503, description = "The provider does not answer; the link is kept"),
 ))]
 pub async fn token(
-    caller: Caller,
     request: HttpRequest,
     state: web::Data<State>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let provider = state.provider(&id)?;
+    let Asking {
+        caller,
+        provider,
+        link,
+    } = Asking::of(&request, &state, &id).await?;
     let query: Wanted = query(&request)?;
     let wanted = match &query.min_ttl {
         None => state.refresh_margin,
@@ -203,8 +208,7 @@ pub async fn token(
             Duration::from_secs(seconds.ok_or_else(wrong)?).max(state.refresh_margin)
         }
     };
-    let key = LinkKey::new(&caller.person, &id);
-    let Some(link) = state.links.find(key.clone()).await? else {
+    let Some(link) = link else {
         return Err(refused(NoToken::NotLinked));
     };
     let token = match link.fit(state.clock.now(), wanted) {
@@ -213,7 +217,7 @@ pub async fn token(
         Fit::Stale => {
             let fresh = state
                 .refresher
-                .refresh(&provider, &key, link.generation, wanted)
+                .refresh(&provider, &link.key, link.generation, wanted)
                 .await;
             fresh.map_err(refused)?
         }

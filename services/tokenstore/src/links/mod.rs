@@ -1,6 +1,7 @@
 //! Linked accounts: begun, ended by the provider's redirect, their tokens handed out fresh, revoked.
 
 pub mod api;
+pub mod asking;
 pub mod authorize;
 pub mod keep_alive;
 mod lock;

@@ -10,7 +10,8 @@ use crate::access::Person;
 const COLUMNS: &str = "issuer, subject, provider, generation, refresh_token, access_token, token_type, scopes, \
     obtained_at, access_expires_at, refresh_expires_at, account, linked_at, broken_at";
 
-fn link(row: &Row) -> Result<Link, Error> {
+/// A row with these columns.
+pub(super) fn link(row: &Row) -> Result<Link, Error> {
     Ok(Link {
         key: LinkKey {
             person: Person {
