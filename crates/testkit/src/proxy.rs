@@ -4,7 +4,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
@@ -22,12 +21,27 @@ pub enum Target {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// For the so many-th time: a connection that slept while it was cut and mended knows by it.
-    Passing(u64),
+    /// Everything is passed on.
+    Passing,
     /// Connections are closed as soon as they come.
     Cut,
     /// Connections are taken, and nothing comes through.
     Silent,
+}
+
+/// How a network is, and how often it has not been well: a connection that slept meanwhile knows by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    mode: Mode,
+    cuts: u64,
+    silences: u64,
+}
+
+impl State {
+    fn cut(&mut self) {
+        self.mode = Mode::Cut;
+        self.cuts += 1;
+    }
 }
 
 /// When a network is cut by itself, once.
@@ -48,15 +62,14 @@ pub enum Cut {
 pub struct Proxy {
     /// Where it is reached.
     pub address: SocketAddr,
-    mended: AtomicU64,
-    mode: Arc<watch::Sender<Mode>>,
+    state: Arc<watch::Sender<State>>,
     cut: Arc<Mutex<Option<Cut>>>,
 }
 
 /// What a connection knows of its proxy, which may be dropped before it.
 #[derive(Debug, Clone)]
 struct Line {
-    mode: Weak<watch::Sender<Mode>>,
+    state: Weak<watch::Sender<State>>,
     cut: Arc<Mutex<Option<Cut>>>,
 }
 
@@ -73,10 +86,14 @@ impl Proxy {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let (mode, modes) = watch::channel(Mode::Passing(0));
-        let (mode, cut) = (Arc::new(mode), Arc::default());
+        let (state, states) = watch::channel(State {
+            mode: Mode::Passing,
+            cuts: 0,
+            silences: 0,
+        });
+        let (state, cut) = (Arc::new(state), Arc::default());
         let line = Line {
-            mode: Arc::downgrade(&mode),
+            state: Arc::downgrade(&state),
             cut: Arc::clone(&cut),
         };
         std::thread::spawn(move || {
@@ -84,24 +101,22 @@ impl Proxy {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(listen(listener, target, modes, line));
+            runtime.block_on(listen(listener, target, states, line));
         });
-        Self {
-            address,
-            mended: AtomicU64::new(0),
-            mode,
-            cut,
-        }
+        Self { address, state, cut }
     }
 
     /// Closes all connections, and new ones as they come.
     pub fn cut(&self) {
-        self.mode.send_replace(Mode::Cut);
+        self.state.send_modify(State::cut);
     }
 
     /// Keeps all connections open, and takes new ones, but nothing comes through any of them, ever.
     pub fn silence(&self) {
-        self.mode.send_replace(Mode::Silent);
+        self.state.send_modify(|state| {
+            state.mode = Mode::Silent;
+            state.silences += 1;
+        });
     }
 
     /// Cuts as [`Proxy::cut`] does, when `when` comes.
@@ -112,19 +127,13 @@ impl Proxy {
     /// Whether it is cut now.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        *self.mode.borrow() == Mode::Cut
+        self.state.borrow().mode == Mode::Cut
     }
 
     /// Passes everything on again that comes over new connections.
     pub fn mend(&self) {
         self.cut.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.mode.send_if_modified(|mode| {
-            let is_passing = matches!(mode, Mode::Passing(_));
-            if !is_passing {
-                *mode = Mode::Passing(self.mended.fetch_add(1, Ordering::Relaxed) + 1);
-            }
-            !is_passing
-        });
+        self.state.send_modify(|state| state.mode = Mode::Passing);
     }
 }
 
@@ -155,15 +164,15 @@ impl Line {
         Some(passed)
     }
 
-    /// Whether it went silent, also when the connection has not been told yet.
-    fn is_silent(&self) -> bool {
-        let mode = self.mode.upgrade();
-        mode.is_some_and(|mode| *mode.borrow() == Mode::Silent)
+    /// Whether it went silent after it was as `then`, also when the connection has not been told yet.
+    fn went_silent(&self, then: State) -> bool {
+        let state = self.state.upgrade();
+        state.is_some_and(|state| state.borrow().silences != then.silences)
     }
 
     fn cut(&self) {
-        if let Some(mode) = self.mode.upgrade() {
-            mode.send_replace(Mode::Cut);
+        if let Some(state) = self.state.upgrade() {
+            state.send_modify(State::cut);
         }
     }
 }
@@ -172,36 +181,36 @@ impl Line {
 async fn listen(
     listener: std::net::TcpListener,
     target: Target,
-    mut modes: watch::Receiver<Mode>,
+    mut states: watch::Receiver<State>,
     line: Line,
 ) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
         tokio::select! {
-            news = modes.changed() => {
+            news = states.changed() => {
                 if news.is_err() {
                     return;
                 }
             }
             accepted = listener.accept() => {
                 if let Ok((client, _)) = accepted {
-                    tokio::spawn(carry(client, target.clone(), modes.clone(), line.clone()));
+                    tokio::spawn(carry(client, target.clone(), states.clone(), line.clone()));
                 }
             }
         }
     }
 }
 
-async fn carry(client: TcpStream, target: Target, mut modes: watch::Receiver<Mode>, line: Line) {
-    let mode = *modes.borrow_and_update();
-    match (mode, target) {
+async fn carry(client: TcpStream, target: Target, mut states: watch::Receiver<State>, line: Line) {
+    let then = *states.borrow_and_update();
+    match (then.mode, target) {
         (Mode::Cut, _) => {}
-        (Mode::Silent, _) => until_cut(&mut modes).await,
-        (Mode::Passing(_), Target::Tcp(address)) => {
-            pass(client, TcpStream::connect(address).await, mode, modes, line).await;
+        (Mode::Silent, _) => until_cut(then, &mut states).await,
+        (Mode::Passing, Target::Tcp(address)) => {
+            pass(client, TcpStream::connect(address).await, then, states, line).await;
         }
-        (Mode::Passing(_), Target::Unix(path)) => {
-            pass(client, UnixStream::connect(path).await, mode, modes, line).await;
+        (Mode::Passing, Target::Unix(path)) => {
+            pass(client, UnixStream::connect(path).await, then, states, line).await;
         }
     }
 }
@@ -209,8 +218,8 @@ async fn carry(client: TcpStream, target: Target, mut modes: watch::Receiver<Mod
 async fn pass(
     client: TcpStream,
     server: io::Result<impl AsyncRead + AsyncWrite + Unpin>,
-    mode: Mode,
-    mut modes: watch::Receiver<Mode>,
+    then: State,
+    mut states: watch::Receiver<State>,
     line: Line,
 ) {
     let Ok(server) = server else { return };
@@ -219,19 +228,19 @@ async fn pass(
     let is_asked = Mutex::new(false);
     let passing = async {
         tokio::try_join!(
-            forward(from_client, to_server, Side::Client, &line, &is_asked),
-            forward(from_server, to_client, Side::Server, &line, &is_asked),
+            forward(from_client, to_server, Side::Client, &line, then, &is_asked),
+            forward(from_server, to_client, Side::Server, &line, then, &is_asked),
         )
     };
     // It owns both ends: they are open as long as it is there, also when it does nothing any more.
     let mut passing = std::pin::pin!(passing);
-    let changed = tokio::select! {
+    let is_other = |now: &State| (now.cuts, now.silences) != (then.cuts, then.silences);
+    tokio::select! {
         _ = &mut passing => return,
-        changed = modes.wait_for(|now| *now != mode) => changed.map(|mode| *mode).ok(),
-    };
-    if changed == Some(Mode::Silent) {
-        until_cut(&mut modes).await;
+        changed = states.wait_for(is_other) => if changed.is_err() { return },
     }
+    // What was both cut and silent is cut.
+    until_cut(then, &mut states).await;
 }
 
 /// Passes on what comes from `side`, until its end or a cut.
@@ -240,12 +249,13 @@ async fn forward(
     mut to: impl AsyncWrite + Unpin,
     side: Side,
     line: &Line,
+    then: State,
     is_asked: &Mutex<bool>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut buffer).await?;
-        if line.is_silent() {
+        if line.went_silent(then) {
             std::future::pending::<()>().await;
         }
         if read == 0 {
@@ -261,9 +271,9 @@ async fn forward(
     }
 }
 
-/// Also when the proxy is dropped.
-async fn until_cut(modes: &mut watch::Receiver<Mode>) {
-    drop(modes.wait_for(|mode| *mode == Mode::Cut).await);
+/// Returns when it was cut after it was as `then`; also when the proxy is dropped.
+async fn until_cut(then: State, states: &mut watch::Receiver<State>) {
+    drop(states.wait_for(|now| now.cuts != then.cuts).await);
 }
 
 #[cfg(test)]
@@ -285,6 +295,8 @@ mod tests {
         let heard = tokio::time::timeout(Duration::from_millis(200), client.read_u8()).await;
         heard.unwrap_err();
         proxy.cut();
+        // However short the cut was.
+        proxy.mend();
         client.read_u8().await.unwrap_err();
     }
 }
