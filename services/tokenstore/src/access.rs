@@ -16,7 +16,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use futures_util::future::LocalBoxFuture;
 use identity_core::crypto::token::PlainToken;
 use identity_core::http::Problem;
-use identity_core::http::authorization::credentials;
+use identity_core::http::authorization::{bearer, credentials};
 use identity_core::http::client::address_of;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -230,24 +230,22 @@ pub fn api_key(request: &HttpRequest) -> Option<Cow<'_, str>> {
         let pair = String::from_utf8(BASE64.decode(text.as_bytes()).ok()?).ok()?;
         return pair.split_once(':').map(|(_, key)| Cow::Owned(key.to_owned()));
     }
-    let is_key = scheme.eq_ignore_ascii_case("Bearer") && text.starts_with(api_keys::PREFIX);
-    is_key.then_some(Cow::Borrowed(text))
+    bearer(request)
+        .filter(|token| token.starts_with(api_keys::PREFIX))
+        .map(Cow::Borrowed)
 }
 
 async fn by_header(
     request: &HttpRequest,
     state: &State,
 ) -> Result<Option<(Person, Arc<Profile>, By)>, Problem> {
-    let Some((scheme, text)) = credentials(request) else {
-        return Ok(None);
-    };
     if let Some(key) = api_key(request) {
         return Ok(api_keys::verify(state, &key).await?);
     }
-    if !scheme.eq_ignore_ascii_case("Bearer") {
+    let Some(token) = bearer(request) else {
         return Ok(None);
-    }
-    let verified = login::bearer::verify(state, text).await?;
+    };
+    let verified = login::bearer::verify(state, token).await?;
     Ok(verified.map(|(person, profile)| (person, profile, By::Bearer)))
 }
 

@@ -84,10 +84,17 @@ pub async fn guard(
     let problem = match handled {
         Ok(Ok(Ok(answer))) => {
             let mut answer = guard.in_our_form(answer.map_into_boxed_body(), &client);
-            let route = answer.request().match_pattern().unwrap_or_else(|| "-".to_owned());
+            let route = answer.request().match_pattern();
             guard.protect(answer.headers_mut(), &client);
             guard.part(answer.response_mut());
-            guard.report(method, &route, answer.status(), started, &client, caller.as_ref());
+            guard.report(
+                method,
+                route.as_deref(),
+                answer.status(),
+                started,
+                &client,
+                caller.as_ref(),
+            );
             return Ok(answer);
         }
         Ok(Ok(Err(error))) => Problem::new(
@@ -103,7 +110,7 @@ pub async fn guard(
     let mut answer = guard.show(&problem, &client);
     guard.protect(answer.headers_mut(), &client);
     guard.part(&mut answer);
-    guard.report(method, "-", problem.status(), started, &client, caller.as_ref());
+    guard.report(method, None, problem.status(), started, &client, caller.as_ref());
     Err(InternalError::from_response(problem, answer).into())
 }
 
@@ -177,7 +184,7 @@ impl Guard {
     fn report(
         &self,
         method: &'static str,
-        route: &str,
+        route: Option<&str>,
         status: StatusCode,
         started: Instant,
         client: &Client,
@@ -187,13 +194,14 @@ impl Guard {
         if let (Some(traces), Some(caller)) = (&self.traces, caller) {
             traces.note(&Answered {
                 method,
-                route: (route != "-").then_some(route),
+                route,
                 status: status.as_u16(),
                 took,
                 client,
                 caller,
             });
         }
+        let route = route.unwrap_or("-");
         self.metrics
             .answered(method, route, status.as_u16(), took.as_secs_f64());
         tracing::info!(

@@ -143,10 +143,11 @@ impl Traces {
         let provider = self.provider.clone();
         // It waits for its own thread, which needs the runtime.
         let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(PATIENCE)).await;
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the last traces could not be sent"),
-            Err(error) => tracing::warn!(%error, "the last traces could not be sent"),
+        let sent = ended
+            .map_err(|error| error.to_string())
+            .and_then(|sent| sent.map_err(|error| error.to_string()));
+        if let Err(error) = sent {
+            tracing::warn!(error, "the last traces could not be sent");
         }
     }
 }
@@ -270,5 +271,14 @@ mod tests {
         ] {
             assert_eq!(of_traces(&given.parse().unwrap()), expected);
         }
+    }
+
+    #[test]
+    fn what_is_no_address_of_http_is_a_wrong_configuration() {
+        let started = Traces::start("ident", &"ftp://otel.example".parse().unwrap());
+        let Err(Failure::Configuration(message)) = started else {
+            panic!("{started:?}");
+        };
+        assert!(message.contains("telemetry.otlp_endpoint"), "{message}");
     }
 }
